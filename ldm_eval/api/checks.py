@@ -1,0 +1,314 @@
+"""Checks: what one needs, how it is proven, and the evidence it is given."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from ldm_eval.api.features import AttributeLabels, ExtractorInfo
+from ldm_eval.api.images import ImageSet, Role
+from ldm_eval.api.measurements import (
+    Direction,
+    Finding,
+    Interval,
+    Invalid,
+    Measurement,
+    NotApplicable,
+    Signature,
+    SignatureValue,
+)
+from ldm_eval.api.models import DiffusionParts, Scalar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+class ScoreFunction(Protocol):
+    """A white-box score, computed batch by batch where the model lives."""
+
+    def __call__(
+        self, parts: DiffusionParts, images: torch.Tensor, seed: int, parameters: Mapping[str, Scalar]
+    ) -> NDArray[np.float32]:
+        """Score ``images (N, C, H, W) float32 in [-1, 1]`` -> ``(N, K) float32``.
+
+        Noise is derived from ``seed`` alone, so members and non-members share it and the batch does not matter.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpec:
+    """A score that must be computed with the inside of the model before a check runs.
+
+    Attributes:
+        name: e.g. ``"denoising_loss"``; checks that name the same score share it.
+        function: Dotted path ``package.module:function`` of a ScoreFunction.
+        roles: Which image sets are scored.
+        max_images: At most this many images of each set (the first ones).
+        calls_per_image: Network calls per image, for the plan.
+        parameters: Passed to the function; part of the signature.
+    """
+
+    name: str
+    function: str
+    roles: tuple[Role, ...]
+    max_images: int
+    calls_per_image: int
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What must be there for a check to run; the plan takes the union over all checks.
+
+    Attributes:
+        samples: Smallest number of generated images that gives an honest answer (0: none needed).
+        roles: Sets of real images that must be there.
+        optional: Sets of real images used when they are there.
+        features: Roles whose features (of the run's extractor) are read.
+        logits: Roles whose class logits are read.
+        scores: White-box scores; any at all means the model must show its inside.
+        attributes: Roles whose attribute labels are read.
+    """
+
+    samples: int = 0
+    roles: tuple[Role, ...] = ()
+    optional: tuple[Role, ...] = ()
+    features: tuple[Role, ...] = ()
+    logits: tuple[Role, ...] = ()
+    scores: tuple[ScoreSpec, ...] = ()
+    attributes: tuple[Role, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """When the instrument has seen something: e.g. ``Alarm("low", ">", 0.0)``: the lower bound exceeds zero."""
+
+    bound: Literal["low", "high", "value"]
+    comparison: Literal["<", ">"]
+    threshold: float
+
+    def raised_by(self, measurement: Measurement) -> bool:
+        """True when ``measurement`` raises this alarm."""
+        interval = measurement.interval
+        found = {"low": interval.low, "high": interval.high, "value": measurement.value}[self.bound]
+        return found > self.threshold if self.comparison == ">" else found < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomCase:
+    """One phantom with a known answer.
+
+    Attributes:
+        factory: Dotted path ``package.module:function``; called as ``function(seed=..., **parameters)`` it returns
+            an Evidence for the check.
+        effect: The size of the effect in words, e.g. ``"10 % of the samples copy a training image"``.
+        parameters: Passed to the factory.
+        truth: The exact value of the measurement where it is known; calibration then checks coverage too.
+    """
+
+    factory: str
+    effect: str
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    truth: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Phantoms:
+    """How a check is proven: a case it must catch and a case it must leave alone.
+
+    Attributes:
+        measurement: Name of the measurement that is looked at.
+        alarm: When that measurement counts as having seen the effect.
+        catches: The alarm must be raised (in at least ``power`` of the seeds).
+        leaves_alone: The alarm must stay quiet (but in ``false_alarms`` of the seeds).
+        power: Promised detection rate on ``catches``.
+        false_alarms: Tolerated rate on ``leaves_alone``.
+        group: Group of the measurement, when it has one.
+    """
+
+    measurement: str
+    alarm: Alarm
+    catches: PhantomCase
+    leaves_alone: PhantomCase
+    power: float = 0.95
+    false_alarms: float = 0.05
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """A white-box score of one set: ``values (N, K) float32`` for the images at ``index (N,) int64`` of the set."""
+
+    index: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+class Evidence(ABC):
+    """All that a check sees. Arrays are read when asked for; what a check did not declare, it cannot read."""
+
+    check: str
+    """Id of the check this evidence was put together for."""
+    seed: int
+    """Seed of the run; take randomness from ``rng``."""
+    parameters: Mapping[str, Scalar]
+    """Settings of this check from the configuration file; defaults are the check's own."""
+
+    @abstractmethod
+    def has(self, role: Role) -> bool:
+        """True when there is a set of images in this role."""
+
+    @abstractmethod
+    def images(self, role: Role) -> ImageSet:
+        """The images in this role. Raises EvidenceError when there are none or it was not declared."""
+
+    @abstractmethod
+    def features(self, role: Role) -> NDArray[np.float32]:
+        """``(N, D) float32`` features in the run's extractor, in the order of ``images(role)``."""
+
+    @abstractmethod
+    def logits(self, role: Role) -> NDArray[np.float32]:
+        """``(N, K) float32`` bias-free class logits of the run's extractor."""
+
+    @abstractmethod
+    def extractor(self) -> ExtractorInfo:
+        """What ``features`` and ``logits`` were computed with."""
+
+    @abstractmethod
+    def scores(self, name: str, role: Role) -> Scores:
+        """A white-box score that the check declared."""
+
+    @abstractmethod
+    def attributes(self, role: Role) -> AttributeLabels:
+        """Attribute labels of the images in this role."""
+
+    @abstractmethod
+    def protocol(self) -> Signature:
+        """How the samples were made: model, sampler, steps, guidance, seed rule, quantisation, dtype."""
+
+    @abstractmethod
+    def private_folder(self) -> Path | None:
+        """Where evidence that shows training images may be written; never part of the card. None: nowhere."""
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """A generator that depends on (run seed, check, purpose) alone."""
+        import numpy as np
+
+        key = hashlib.sha256(f"{self.seed}/{self.check}/{purpose}".encode()).digest()
+        return np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "big")))
+
+    def measurement(
+        self,
+        name: str,
+        value: float,
+        interval: Interval,
+        *,
+        n: int,
+        unit: str,
+        direction: Direction,
+        against: Role | None = None,
+        uses_extractor: bool = False,
+        group: str | None = None,
+        floor: float | None = None,
+        note: str = "",
+        **protocol: SignatureValue,
+    ) -> Measurement:
+        """Report one number; provenance is stamped here so that no check can forget it.
+
+        Args:
+            name: What was measured; unique within (check, group).
+            value: Point estimate.
+            interval: Its confidence interval.
+            n: Images (or pairs) behind it.
+            unit: Unit in words.
+            direction: Which way is better.
+            against: The set of real images it is measured against; its digest enters the signature.
+            uses_extractor: True when features or logits were used; the extractor enters the signature.
+            group: Group it is about.
+            floor: The same measure between two real sets at the same n.
+            note: One sentence the reader needs.
+            **protocol: Further settings that must be equal before two such numbers are compared.
+
+        Raises:
+            EvidenceError: for a value, bound or floor that is not finite.
+        """
+        signature: dict[str, SignatureValue] = {**self.protocol(), "n": n}
+        if against is not None:
+            real = self.images(against)
+            signature |= {"against": against, "against_digest": real.digest, "against_n": len(real)}
+        if uses_extractor:
+            info = self.extractor()
+            signature |= {"extractor": info.name, "extractor_digest": info.fingerprint, "resize": info.resize}
+        signature |= protocol
+        return Measurement(
+            check=self.check,
+            name=name,
+            value=float(value),
+            interval=interval,
+            n=n,
+            unit=unit,
+            direction=direction,
+            signature=signature,
+            group=group,
+            floor=None if floor is None else float(floor),
+            note=note,
+        )
+
+
+class Check(Protocol):
+    """One question about a model, answered with error bars.
+
+    The module that defines it stays light (no torch at import), so that listing checks is quick.
+    """
+
+    id: ClassVar[str]
+    """``"family/what_it_measures"``, e.g. ``"quality/frechet_distance"``."""
+    title: ClassVar[str]
+    """For headings, e.g. ``"Fréchet distance"``."""
+    question: ClassVar[str]
+    """The question it answers, one sentence."""
+    needs: ClassVar[Needs]
+    phantoms: ClassVar[Phantoms]
+
+    def run(self, evidence: Evidence) -> Sequence[Finding] | NotApplicable | Invalid:
+        """Measure. Returning NotApplicable or Invalid says why there is no number; raising is a crash."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """A light description of a check; ``load`` makes it. ``CheckSpec.of`` reads all of it off a check class."""
+
+    id: str
+    title: str
+    question: str
+    needs: Needs
+    phantoms: Phantoms
+    load: Callable[[], Check]
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+    @classmethod
+    def of(cls, check: type[Check], *, requires: tuple[str, ...] = (), extra: str = "") -> CheckSpec:
+        """Describe a check class whose module is light to import."""
+        return cls(check.id, check.title, check.question, check.needs, check.phantoms, check, requires, extra)
+
+    @property
+    def family(self) -> str:
+        """The part of the id before the slash."""
+        return self.id.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteSpec:
+    """A named selection of checks: ids or patterns such as ``"quality/*"``."""
+
+    name: str
+    summary: str
+    checks: tuple[str, ...]

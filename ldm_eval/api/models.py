@@ -1,0 +1,299 @@
+"""What a model is to the rest of the tool: a backend that loads it, and the parts a white-box check may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+
+    from ldm_eval.api.images import ImageSet
+
+Prediction = Literal["epsilon", "x0", "v"]
+"""What a network outputs: the noise, the clean image, or v = alpha_t eps - sigma_t x0 (arXiv:2202.00512)."""
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model as the user typed it: a path, or a name that a backend knows (``demo``, ``phantom:gaussian``)."""
+
+    text: str
+
+    @property
+    def path(self) -> Path:
+        """The reference read as a path (it may not exist)."""
+        return Path(self.text).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What a checkpoint says of its own training; every field is what the trainer wrote, not a measurement.
+
+    Attributes:
+        data: Reference to the training data as given to ``train`` (a path or ``NAME:SPLIT``).
+        data_digest: Digest of the ImageSet it was trained on.
+        data_size: How many images.
+        holdout: Reference to the images kept from training, or an empty string.
+        steps: Optimiser steps.
+        horizontal_flip: Whether mirrored images were shown too (copies may then be mirrored).
+        seed: Seed of the training run.
+    """
+
+    data: str
+    data_digest: str
+    data_size: int
+    holdout: str
+    steps: int
+    horizontal_flip: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights these are. Two runs with the same identity touched the same model.
+
+    Attributes:
+        name: Short name for people and default folders: the file's stem, or the reference itself.
+        backend: Name of the backend that loaded it.
+        sha256: Digest of the weights file (for finished images: of the image set).
+        architecture: One line, e.g. ``"U-Net, 0.43 M parameters, epsilon, linear schedule"``.
+        parameters: Number of weights, or None where there are none.
+        weights: ``"ema"``, ``"raw"`` or ``""``: which of a checkpoint's weights are used.
+        revision: Pinned revision of a hub model, or an empty string.
+        licence: As the checkpoint declares it; empty when it does not.
+        training: What the checkpoint says of its training, or None.
+    """
+
+    name: str
+    backend: str
+    sha256: str
+    architecture: str
+    parameters: int | None = None
+    weights: str = ""
+    revision: str = ""
+    licence: str = ""
+    training: TrainingRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How to sample. ``steps`` 0 and ``sampler`` "" mean: the model's own default."""
+
+    sampler: str = ""
+    steps: int = 0
+    guidance: float = 1.0
+    eta: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One image to make. The image depends on this request and the model alone, never on its batch.
+
+    Attributes:
+        sample_id: Position in the run, 0, 1, 2, ...
+        seed: 63-bit seed derived from (run seed, sample_id) by ``diffusion.randomness.sample_seed``.
+        settings: Sampler, steps, guidance.
+        label: Class label for class-conditional models.
+        prompt: Text for text-to-image models.
+        group: Group the prompt was written for, when there is one.
+    """
+
+    sample_id: int
+    seed: int
+    settings: SamplingSettings
+    label: int | None = None
+    prompt: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """What a model gives: ``pixels`` is ``(N, C, H, W) float32 in [-1, 1]``, C the model's own, on any device."""
+
+    pixels: torch.Tensor
+
+
+class NoiseSchedule(Protocol):
+    """x_t = alpha(t) x_0 + sigma(t) eps. Timesteps are integers 0 .. steps-1, noise grows with t."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def steps(self) -> int: ...
+
+    def alpha(self, t: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` int64 -> ``(N,)`` float64, sqrt(alpha_bar_t)."""
+        ...
+
+    def sigma(self, t: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` int64 -> ``(N,)`` float64, sqrt(1 - alpha_bar_t)."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """The network's native prediction; convert with ``diffusion.parameterisation``, never by hand."""
+
+    @property
+    def prediction(self) -> Prediction: ...
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """``x_t (N, C, H, W) float32``, ``t (N,) int64`` -> prediction, the shape of ``x_t``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DiffusionParts:
+    """The inside of a model, for white-box checks.
+
+    Attributes:
+        schedule: Noise schedule.
+        denoiser: The network that ships (EMA weights where the checkpoint has them), in inference mode.
+        image_shape: ``(C, H, W)`` of what the denoiser sees.
+        device: Where its tensors must live.
+    """
+
+    schedule: NoiseSchedule
+    denoiser: Denoiser
+    image_shape: tuple[int, int, int]
+    device: torch.device
+
+
+class LoadedModel(Protocol):
+    """A model ready to sample."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Native ``(C, H, W)`` of its images."""
+        ...
+
+    @property
+    def capacity(self) -> int | None:
+        """How many distinct samples it can give; None when there is no limit (finished images have one)."""
+        ...
+
+    def resolve(self, settings: SamplingSettings) -> SamplingSettings:
+        """Fill in this model's defaults. Raises ConfigError for a sampler or option it does not have."""
+        ...
+
+    def network_calls(self, settings: SamplingSettings) -> int:
+        """Forward passes of the network per sample with these (resolved) settings; 0 for finished images."""
+        ...
+
+    def generate(self, requests: Sequence[SampleRequest]) -> Images:
+        """Make one image per request, in order. All a black-box model must do."""
+        ...
+
+    def white_box(self) -> DiffusionParts | None:
+        """The inside, or None where there is none (finished images, a service)."""
+        ...
+
+
+class Backend(Protocol):
+    """A family of models."""
+
+    @property
+    def name(self) -> str: ...
+
+    def recognises(self, ref: ModelRef) -> float:
+        """0..1, how surely this backend can load the reference. Looks at content, executes nothing."""
+        ...
+
+    def load(self, ref: ModelRef, device: str) -> LoadedModel:
+        """Load for ``device`` (``"cpu"``, ``"cuda"``, ``"cuda:1"``). Raises ModelError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """A light description of a backend; ``load`` imports it."""
+
+    name: str
+    summary: str
+    load: Callable[[], Backend]
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainRequest:
+    """What ``ldm-eval train`` asks of a trainer.
+
+    Attributes:
+        data: Images to learn from.
+        data_ref: The reference the user typed for them, written into the checkpoint.
+        holdout: Images kept aside, only their loss is watched; None when there are none.
+        holdout_ref: Their reference, or an empty string.
+        output: Checkpoint file to write.
+        steps: Optimiser steps in total, also when resumed.
+        batch_size: Images per step.
+        learning_rate: Peak rate after warm-up.
+        seed: Seed of initialisation, order and noise.
+        device: ``"cpu"``, ``"cuda"``, ...
+        resume: Continue from the training state beside ``output`` when there is one.
+        horizontal_flip: Show mirrored images with probability one half.
+        options: Trainer-specific settings (``channels``, ``schedule``...), checked by the trainer.
+    """
+
+    data: ImageSet
+    data_ref: str
+    holdout: ImageSet | None
+    holdout_ref: str
+    output: Path
+    steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    device: str
+    resume: bool
+    horizontal_flip: bool = False
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """One line of news from training: step ``step`` of ``steps``, smoothed training loss, last held-out loss."""
+
+    step: int
+    steps: int
+    loss: float
+    holdout_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished training: the checkpoint, its identity, the final losses."""
+
+    checkpoint: Path
+    identity: ModelIdentity
+    loss: float
+    holdout_loss: float | None
+
+
+class Trainer(Protocol):
+    """What a backend that can train offers to ``ldm-eval train``."""
+
+    def train(self, request: TrainRequest, report: Callable[[TrainProgress], None]) -> TrainResult:
+        """Train and write the checkpoint. Raises ConfigError, DataError, ModelError, StoreError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSpec:
+    """A light description of a trainer; ``load`` imports it. ``options``: name -> one line of help."""
+
+    name: str
+    summary: str
+    load: Callable[[], Trainer]
+    options: Mapping[str, str] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+    extra: str = ""

@@ -1,0 +1,1 @@
+"""The mathematics of diffusion: schedules, parameterisations, samplers, per-sample randomness."""

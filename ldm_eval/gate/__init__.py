@@ -1,0 +1,1 @@
+"""From results.json and a policy to a verdict: pure functions."""

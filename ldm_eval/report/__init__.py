@@ -1,0 +1,1 @@
+"""From results.json and a verdict to a model card and its figures."""

@@ -1,0 +1,1 @@
+"""From a configuration to results.json: plan, generate, embed, score, measure."""

@@ -1,0 +1,1 @@
+"""Pure functions of statistics in float64: intervals, distances, neighbours, corrected shares."""

@@ -1,0 +1,1 @@
+"""Everything the core reads and writes on disk: samples, features, results, digests."""

@@ -1,0 +1,1 @@
+"""The embedded default: dataset, trained checkpoint, policy."""

@@ -1,0 +1,1 @@
+"""Checks of demographic bias, and classifiers of attributes."""

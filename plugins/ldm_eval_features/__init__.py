@@ -1,0 +1,1 @@
+"""Feature extractors: EfficientNet-Lite0 (embedded) and Inception-2015."""

@@ -1,0 +1,1 @@
+"""Backend and trainer for the models that ldm-eval trains itself."""

@@ -1,0 +1,1 @@
+"""Checks of memorisation and privacy leakage."""
