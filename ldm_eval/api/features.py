@@ -55,7 +55,9 @@ class FeatureExtractor(Protocol):
     """``(N, 3, H, W) uint8 -> (N, D) float32``; the batch size never changes a feature beyond rounding."""
 
     @property
-    def info(self) -> ExtractorInfo: ...
+    def info(self) -> ExtractorInfo:
+        """What a measurement must say about it."""
+        ...
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
         """Extract features of ``(N, 3, H, W) uint8`` images. Raises DataError for any other shape or type."""
@@ -103,7 +105,9 @@ class AttributeClassifier(Protocol):
     """Tells which group an image shows, with its own known errors."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the user types."""
+        ...
 
     @property
     def attribute(self) -> str:
@@ -111,10 +115,14 @@ class AttributeClassifier(Protocol):
         ...
 
     @property
-    def confusion(self) -> ConfusionCounts: ...
+    def confusion(self) -> ConfusionCounts:
+        """Its errors on images whose truth is known."""
+        ...
 
     @property
-    def licence(self) -> str: ...
+    def licence(self) -> str:
+        """SPDX id of code and weights."""
+        ...
 
     @property
     def limits(self) -> str:

@@ -50,7 +50,9 @@ class Interval:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise EvidenceError(f"An interval must have finite bounds; found low={self.low}, high={self.high}.")
         if self.low > self.high:
-            raise EvidenceError(f"An interval's low bound must not exceed its high bound; found {self.low} > {self.high}.")
+            raise EvidenceError(
+                f"An interval's low bound must not exceed its high bound; found {self.low} > {self.high}."
+            )
         if not 0 < self.level < 1:
             raise EvidenceError(f"An interval's level lies between 0 and 1; found {self.level}.")
 
@@ -92,7 +94,9 @@ class Measurement:
             EvidenceError: for any of these.
         """
         if not math.isfinite(self.value):
-            raise EvidenceError(f"'{self.name}' of {self.check} is {self.value}; a measurement must be a finite number.")
+            raise EvidenceError(
+                f"'{self.name}' of {self.check} is {self.value}; a measurement must be a finite number."
+            )
         if self.floor is not None and not math.isfinite(self.floor):
             raise EvidenceError(f"The floor of '{self.name}' of {self.check} is {self.floor}; it must be finite.")
         if self.n < 1:
@@ -117,7 +121,9 @@ class Table:
         """
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise EvidenceError(f"Table '{self.name}' has {len(self.columns)} columns and a row of {len(row)} cells.")
+                raise EvidenceError(
+                    f"Table '{self.name}' has {len(self.columns)} columns and a row of {len(row)} cells."
+                )
             if any(isinstance(cell, float) and not math.isfinite(cell) for cell in row):
                 raise EvidenceError(f"Table '{self.name}' holds a number that is not finite; write None for absence.")
 

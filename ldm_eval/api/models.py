@@ -122,10 +122,14 @@ class NoiseSchedule(Protocol):
     """x_t = alpha(t) x_0 + sigma(t) eps. Timesteps are integers 0 .. steps-1, noise grows with t."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """e.g. ``"linear"``."""
+        ...
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """T, the number of timesteps."""
+        ...
 
     def alpha(self, t: torch.Tensor) -> torch.Tensor:
         """``(N,)`` int64 -> ``(N,)`` float64, sqrt(alpha_bar_t)."""
@@ -141,7 +145,9 @@ class Denoiser(Protocol):
     """The network's native prediction; convert with ``diffusion.parameterisation``, never by hand."""
 
     @property
-    def prediction(self) -> Prediction: ...
+    def prediction(self) -> Prediction:
+        """What the output means."""
+        ...
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """``x_t (N, C, H, W) float32``, ``t (N,) int64`` -> prediction, the shape of ``x_t``."""
@@ -169,7 +175,9 @@ class LoadedModel(Protocol):
     """A model ready to sample."""
 
     @property
-    def identity(self) -> ModelIdentity: ...
+    def identity(self) -> ModelIdentity:
+        """Which weights these are."""
+        ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -202,7 +210,9 @@ class Backend(Protocol):
     """A family of models."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What the user types after ``--backend``."""
+        ...
 
     def recognises(self, ref: ModelRef) -> float:
         """0..1, how surely this backend can load the reference. Looks at content, executes nothing."""
