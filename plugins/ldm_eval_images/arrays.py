@@ -1,0 +1,140 @@
+"""Images in an npz file: key ``arr_0``, ``(N, H, W, C)`` or ``(N, H, W)`` uint8. Nothing in it is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ldm_eval.api import ImageSet
+from ldm_eval.errors import DataError
+from ldm_eval.stats.digests import image_digest
+from ldm_eval_images.labels import beside, read_annotations
+
+KEY = "arr_0"
+_BLOCK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What an npy member says of itself."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[np.generic]
+
+
+def holds_arrays(path: Path) -> bool:
+    """True for an npz file that has the key ``arr_0``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{KEY}.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def read_npz(path: Path) -> ImageSet:
+    """Read the images of an npz file; ids are row numbers from 0.
+
+    Labels come from ``<file>.csv`` beside it (``digits.npz.csv`` or ``digits.csv``).
+
+    The array is read in blocks, straight into the ``(N, C, H, W)`` result.
+
+    Raises:
+        DataError: no file, not a whole npz, another key, type or shape, no images.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file '{path}'. Give a folder of pictures, a zip or an npz file.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pixels = _read(archive, path)
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError) as error:
+        size = path.stat().st_size
+        raise DataError(
+            f"'{path}' ({size:,} bytes) is not a whole npz file ({error}); copy or save it again."
+        ) from error
+    except MemoryError as error:
+        raise DataError(f"The images of '{path}' do not fit in memory.") from error
+    ids = tuple(str(row) for row in range(pixels.shape[0]))
+    notes = read_annotations(beside(path), ids)
+    return ImageSet(
+        name=path.stem,
+        split="",
+        pixels=pixels,
+        ids=ids,
+        digest=image_digest(pixels),
+        groups=notes.groups,
+        labels=notes.labels,
+    )
+
+
+def _read(archive: zipfile.ZipFile, path: Path) -> NDArray[np.uint8]:
+    names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if KEY not in names:
+        raise DataError(
+            f"'{path}' holds {', '.join(repr(name) for name in names[:8]) or 'nothing'}; images are expected under the "
+            f"key '{KEY}'. Save them with numpy.savez(file, images)."
+        )
+    member = archive.getinfo(f"{KEY}.npy")
+    if member.flag_bits & 0x1:
+        raise DataError(f"'{path}' is encrypted; save it again without a password.")
+    with archive.open(member) as stream:
+        header = _header(stream, path)
+        shape = _checked_shape(header, path)
+        needed = int(np.prod(header.shape, dtype=np.int64))
+        if member.file_size < needed:
+            raise DataError(f"'{path}' promises {needed:,} bytes of pixels and holds {member.file_size:,}.")
+        if header.fortran:
+            flat = np.frombuffer(_exactly(stream, needed, path), np.uint8)
+            return np.ascontiguousarray(flat.reshape(shape, order="F").transpose(0, 3, 1, 2))
+        return _in_blocks(stream, shape, path)
+
+
+def _header(stream: IO[bytes], path: Path) -> _Header:
+    try:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(stream)
+    except ValueError as error:
+        raise DataError(f"'{KEY}' in '{path}' is not an array that can be read ({error}).") from error
+    return _Header(shape, fortran, dtype)
+
+
+def _checked_shape(header: _Header, path: Path) -> tuple[int, int, int, int]:
+    """``(N, H, W, C)`` of the array; ``(N, H, W)`` is grey."""
+    found = f"'{KEY}' in '{path}' is {header.dtype} {header.shape}"
+    if header.dtype != np.uint8:
+        raise DataError(f"{found}; images are expected as uint8, 0 to 255. Convert them and save again.")
+    shape = (*header.shape, 1) if len(header.shape) == 3 else header.shape
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        first = len(shape) == 4 and shape[1] in (1, 3)
+        hint = " Its channels seem to come first: transpose with (0, 2, 3, 1)." if first else ""
+        raise DataError(f"{found}; expected (N, H, W, C) with C = 1 or 3, or (N, H, W).{hint}")
+    if 0 in shape:
+        raise DataError(f"{found}: there is not one pixel in it.")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def _in_blocks(stream: IO[bytes], shape: tuple[int, int, int, int], path: Path) -> NDArray[np.uint8]:
+    count, height, width, channels = shape
+    pixels = np.empty((count, channels, height, width), np.uint8)
+    each = height * width * channels
+    rows = max(1, _BLOCK_BYTES // each)
+    for start in range(0, count, rows):
+        stop = min(count, start + rows)
+        block = np.frombuffer(_exactly(stream, (stop - start) * each, path), np.uint8)
+        pixels[start:stop] = block.reshape(stop - start, height, width, channels).transpose(0, 3, 1, 2)
+    return pixels
+
+
+def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise DataError(f"'{path}' ends in the middle of its images; copy or save it again.")
+    return data

@@ -1,0 +1,74 @@
+"""Pictures of one size, one after the other, into one array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.errors import DataError
+from ldm_eval_images.pictures import bombs_are_errors, decode
+
+_BLOCK = 256
+
+
+def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArray[np.uint8]:
+    """Decode pictures into ``(N, C, H, W) uint8``; C is 1 when every file is stored in grey, else 3.
+
+    Files are decoded a few hundred at a time by a small pool of threads, straight into the one array that is returned.
+
+    Args:
+        names: N names, in the order of the result.
+        source: Name -> the file, or its bytes.
+
+    Raises:
+        DataError: a picture cannot be used, sizes differ, or the set does not fit in memory.
+    """
+    pixels: NDArray[np.uint8] | None = None
+    for position, picture in enumerate(_decoded(names, source)):
+        if pixels is None:
+            pixels = _allocate((len(names), *picture.shape))
+        if picture.shape[1:] != pixels.shape[2:]:
+            raise DataError(_mixed_sizes(names[0], pixels.shape, names[position], picture.shape))
+        if picture.shape[0] > pixels.shape[1]:
+            pixels = _in_colour(pixels, position)
+        pixels[position] = picture
+    if pixels is None:
+        raise DataError("There are no pictures to read.")
+    return pixels
+
+
+def _decoded(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Iterator[NDArray[np.uint8]]:
+    with bombs_are_errors(), ThreadPoolExecutor(max_workers=min(8, cpu_count() or 1)) as pool:
+        for start in range(0, len(names), _BLOCK):
+            block = names[start : start + _BLOCK]
+            yield from pool.map(decode, [source(name) for name in block], block)
+
+
+def _allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    try:
+        return np.empty(shape, dtype=np.uint8)
+    except MemoryError as error:
+        size = np.prod(shape, dtype=np.float64) / 1e9
+        raise DataError(f"{shape[0]} images need {size:.1f} GB of memory; use fewer or smaller ones.") from error
+
+
+def _in_colour(pixels: NDArray[np.uint8], filled: int) -> NDArray[np.uint8]:
+    """The first ``filled`` images were grey and a colour one follows: replicate them."""
+    colour = _allocate((pixels.shape[0], 3, *pixels.shape[2:]))
+    colour[:filled] = pixels[:filled]
+    return colour
+
+
+def _mixed_sizes(first: str, first_shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> str:
+    def size(shape: tuple[int, ...]) -> str:
+        return f"{shape[-1]}x{shape[-2]}"
+
+    return (
+        f"All images of a set must have one size: '{first}' is {size(first_shape)} and '{other}' is "
+        f"{size(other_shape)} (width x height). Resize them all with one method, or split the set."
+    )
