@@ -14,12 +14,16 @@ from ldm_eval.errors import DataError
 from ldm_eval_images.pictures import bombs_are_errors, decode
 
 _BLOCK = 256
+_THREADS_FROM = 32_768
+"""Pixels of the first picture from which threads pay: 2,000 of 32x32 take 0.10 s without and 0.42 s with them,
+100 of 256x256 take 0.083 s and 0.049 s (four cores)."""
 
 
 def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArray[np.uint8]:
     """Decode pictures into ``(N, C, H, W) uint8``; C is 1 when every file is stored in grey, else 3.
 
-    Files are decoded a few hundred at a time by a small pool of threads, straight into the one array that is returned.
+    Large files are decoded a few hundred at a time by a small pool of threads; every picture goes straight into the
+    one array that is returned.
 
     Args:
         names: N names, in the order of the result.
@@ -43,10 +47,18 @@ def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArr
 
 
 def _decoded(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Iterator[NDArray[np.uint8]]:
-    with bombs_are_errors(), ThreadPoolExecutor(max_workers=min(8, cpu_count() or 1)) as pool:
-        for start in range(0, len(names), _BLOCK):
-            block = names[start : start + _BLOCK]
-            yield from pool.map(decode, [source(name) for name in block], block)
+    with bombs_are_errors():
+        if not names:
+            return
+        first = decode(source(names[0]), names[0])
+        yield first
+        if first[0].size < _THREADS_FROM:
+            yield from (decode(source(name), name) for name in names[1:])
+            return
+        with ThreadPoolExecutor(max_workers=min(8, cpu_count() or 1)) as pool:
+            for start in range(1, len(names), _BLOCK):
+                block = names[start : start + _BLOCK]
+                yield from pool.map(decode, [source(name) for name in block], block)
 
 
 def _allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -78,6 +78,16 @@ def test_palette_and_opaque_alpha_become_rgb(tmp_path: Path, colours: NDArray[np
     np.testing.assert_array_equal(images.pixels[1], colours[0].transpose(2, 0, 1))
 
 
+def test_large_pictures_are_decoded_in_order_too(tmp_path: Path) -> None:
+    for index in range(300):
+        Image.new("L", (256, 130), index % 256).save(tmp_path / f"{index:03d}.bmp")
+    images = read_folder(tmp_path)
+    assert images.pixels[:, 0, 0, 0].tolist() == [index % 256 for index in range(300)]
+    (tmp_path / "150.bmp").write_bytes(b"BM")
+    with pytest.raises(DataError, match=r"'150\.bmp'"):
+        read_folder(tmp_path)
+
+
 def test_other_and_hidden_files_are_left_alone(folder: Path) -> None:
     (folder / "notes.txt").write_text("not a picture")
     (folder / ".hidden.png").write_text("not a picture")
