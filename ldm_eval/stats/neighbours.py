@@ -1,0 +1,214 @@
+"""Exact nearest neighbours in the Euclidean distance, at the speed of a float32 matrix product.
+
+``|q - x|^2 = |q|^2 - 2 q.x + |x|^2`` costs one matrix product, but it cancels: in float32 an exact duplicate reads as a
+distance of up to a percent. So the product only proposes candidates. Everything within twice the worst-case rounding
+error of the k-th proposal is then measured again as a float64 sum of squared differences, which is what is returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.errors import DataError
+
+__all__ = ["Neighbours", "nearest"]
+
+Float = NDArray[np.float64]
+Single = NDArray[np.float32]
+Index = NDArray[np.int64]
+
+_INDEX_ROWS = 1 << 16
+_SCORE_ELEMENTS = 1 << 25  # one block of float32 scores: 128 MiB
+_EXACT_ELEMENTS = 1 << 21  # one block of float64 differences: 16 MiB, near the last-level cache
+_GROUPS_OF = 32
+_UNIT = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The k nearest rows of the index for each query.
+
+    Attributes:
+        distances: ``(Q, k)`` float64, Euclidean, ascending; an exact duplicate reads exactly 0.
+        indices: ``(Q, k)`` int64, rows of the index; equal distances come in the order of their rows.
+    """
+
+    distances: Float
+    indices: Index
+
+
+def nearest(
+    queries: NDArray[Any],
+    index: NDArray[Any],
+    k: int,
+    *,
+    exclude_self: bool = False,
+) -> Neighbours:
+    """Find the ``k`` nearest rows of ``index`` for each row of ``queries``, exactly.
+
+    Memory beyond the inputs and the result is about 0.4 GB at most, whatever Q and N (the inputs may be memory maps).
+
+    Args:
+        queries: ``(Q, D)`` of any real dtype, finite; uint8 pixels stay exact.
+        index: ``(N, D)``.
+        k: 1 <= k <= N (N-1 with ``exclude_self``).
+        exclude_self: Query i is row i of the index and is not its own neighbour (excluded by its number, so that a
+            duplicate of it is still found at distance 0).
+
+    Raises:
+        DataError: for shapes that do not fit, values that are not finite, or a k that cannot be answered.
+    """
+    _refuse(queries, index, k, exclude_self)
+    mean, scale = _frame(index)
+    q_count, n = len(queries), len(index)
+    found = Neighbours(np.full((q_count, k), np.inf), np.full((q_count, k), n, dtype=np.int64))
+    for first in range(0, n, _INDEX_ROWS):
+        block = index[first : first + _INDEX_ROWS]
+        single = _to_single(block, mean, scale)
+        norms = np.einsum("nd,nd->n", single, single)
+        rows = max(1, _SCORE_ELEMENTS // max(1, len(block)))
+        for start in range(0, q_count, rows):
+            some = queries[start : start + rows]
+            scores = _scores(_to_single(some, mean, scale), single, norms)
+            if exclude_self:
+                _mask_self(scores.values, start - first)
+            near = _nearest_in_block(some, block, scores, min(k, len(block)))
+            _merge(found, slice(start, start + len(some)), near, first)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scores:
+    """``values (Q, N)`` float32: |x|^2 - 2 q.x in the shifted frame; ``error (Q,)``: its worst rounding error."""
+
+    values: Single
+    error: Single
+
+
+def _frame(index: NDArray[Any]) -> tuple[Float, float]:
+    """Mean and largest absolute value of the index: shifting loses no distance and saves digits."""
+    mean, largest = np.zeros(index.shape[1]), 0.0
+    for first in range(0, len(index), _INDEX_ROWS):
+        block = np.asarray(index[first : first + _INDEX_ROWS], dtype=np.float64)
+        mean += block.sum(axis=0)
+        largest = max(largest, float(np.abs(block).max(initial=0.0)))
+    return mean / len(index), largest or 1.0
+
+
+def _to_single(rows: NDArray[Any], mean: Float, scale: float) -> Single:
+    out = np.empty(rows.shape, dtype=np.float32)
+    step = max(1, _EXACT_ELEMENTS // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        out[start : start + step] = (np.asarray(rows[start : start + step], dtype=np.float64) - mean) / scale
+    return out
+
+
+def _scores(queries: Single, index: Single, norms: Single) -> _Scores:
+    values: Single = np.multiply(queries, np.float32(-2)) @ index.T
+    values += norms
+    d = queries.shape[1]
+    reach = np.linalg.norm(queries, axis=1) + float(np.sqrt(norms.max(initial=0.0)))
+    # |fl(q.x) - q.x| <= D u |q||x| for any order of summation; the rest covers the norms, the cast and the addition.
+    return _Scores(values, np.asarray((d + 8) * _UNIT * reach**2, dtype=np.float32))
+
+
+def _mask_self(values: Single, offset: int) -> None:
+    rows = np.arange(len(values))
+    columns = rows + offset
+    inside = (columns >= 0) & (columns < values.shape[1])
+    values[rows[inside], columns[inside]] = np.inf
+
+
+def _nearest_in_block(queries: NDArray[Any], index: NDArray[Any], scores: _Scores, k: int) -> Neighbours:
+    proposed, kth, excluded = _propose(scores.values, k)
+    limit = kth + 2 * scores.error
+    exact = _rescore(queries, index, proposed)
+    # A masked self (score inf) may be among the proposals when k is close to N.
+    exact[np.isinf(np.take_along_axis(scores.values, proposed, axis=1))] = np.inf
+    order = np.lexsort((proposed, exact), axis=1)[:, :k]
+    near = Neighbours(np.take_along_axis(exact, order, axis=1), np.take_along_axis(proposed, order, axis=1))
+    for row in np.flatnonzero(excluded <= limit):  # ties, or a crowd within rounding: look at all that could be
+        columns = np.flatnonzero(scores.values[row] <= limit[row])
+        exact_row = _rescore_row(queries[row], index, columns)
+        best = np.lexsort((columns, exact_row))[:k]
+        near.distances[row, : len(best)], near.indices[row, : len(best)] = exact_row[best], columns[best]
+    return near
+
+
+def _propose(values: Single, k: int) -> tuple[Index, Single, Single]:
+    """Return a few more than k columns with the lowest scores, the k-th lowest, and the lowest one left out."""
+    rows, n = values.shape
+    wanted = k + max(4, k // 4)
+    width = n // _GROUPS_OF
+    if wanted + 1 >= width:
+        return _lowest(values, np.broadcast_to(np.arange(n), values.shape), k, wanted, np.full(rows, np.inf))
+    # Column j belongs to group j mod width; the lowest k columns lie in the k groups with the lowest minima.
+    grouped = values[:, : width * _GROUPS_OF].reshape(rows, _GROUPS_OF, width)
+    minima = grouped.min(axis=1)
+    chosen = np.argpartition(minima, wanted, axis=1)
+    next_group = np.take_along_axis(minima, chosen[:, wanted : wanted + 1], axis=1)[:, 0]
+    members = (chosen[:, :wanted, None] + np.arange(_GROUPS_OF) * width).reshape(rows, -1)
+    tail = np.broadcast_to(np.arange(width * _GROUPS_OF, n), (rows, n - width * _GROUPS_OF))
+    columns = np.concatenate([members, tail], axis=1)
+    return _lowest(np.take_along_axis(values, columns, axis=1), columns, k, wanted, next_group)
+
+
+def _lowest(
+    values: Single, columns: NDArray[np.int64], k: int, wanted: int, left_out: NDArray[Any]
+) -> tuple[Index, Single, Single]:
+    if wanted >= values.shape[1]:
+        kth = np.partition(values, k - 1, axis=1)[:, k - 1]
+        return np.array(columns, dtype=np.int64), kth, np.asarray(left_out, dtype=np.float32)
+    order = np.argpartition(values, (k - 1, wanted), axis=1)
+    at = np.take_along_axis(values, order[:, [k - 1, wanted]], axis=1)
+    picked = np.take_along_axis(columns, order[:, :wanted], axis=1)
+    return np.asarray(picked, dtype=np.int64), at[:, 0], np.minimum(at[:, 1], left_out.astype(np.float32))
+
+
+def _rescore(queries: NDArray[Any], index: NDArray[Any], columns: Index) -> Float:
+    out = np.empty(columns.shape)
+    step = max(1, _EXACT_ELEMENTS // max(1, columns.shape[1] * index.shape[1]))
+    for start in range(0, len(columns), step):
+        block = slice(start, start + step)
+        difference = np.asarray(index[columns[block]], dtype=np.float64)
+        difference -= np.asarray(queries[block], dtype=np.float64)[:, None, :]
+        out[block] = np.sqrt(np.einsum("qkd,qkd->qk", difference, difference))
+    return out
+
+
+def _rescore_row(query: NDArray[Any], index: NDArray[Any], columns: Index) -> Float:
+    out = np.empty(len(columns))
+    step = max(1, _EXACT_ELEMENTS // max(1, index.shape[1]))
+    for start in range(0, len(columns), step):
+        difference = np.asarray(index[columns[start : start + step]], dtype=np.float64)
+        difference -= np.asarray(query, dtype=np.float64)
+        # The same summation order as in _rescore, so that equal distances are equal to the last bit.
+        out[start : start + step] = np.sqrt(np.einsum("qkd,qkd->qk", difference[None], difference[None]))[0]
+    return out
+
+
+def _merge(found: Neighbours, rows: slice, near: Neighbours, first: int) -> None:
+    k = found.distances.shape[1]
+    distances = np.concatenate([found.distances[rows], near.distances], axis=1)
+    indices = np.concatenate([found.indices[rows], near.indices + first], axis=1)
+    order = np.lexsort((indices, distances), axis=1)[:, :k]
+    found.distances[rows] = np.take_along_axis(distances, order, axis=1)
+    found.indices[rows] = np.take_along_axis(indices, order, axis=1)
+
+
+def _refuse(queries: NDArray[Any], index: NDArray[Any], k: int, exclude_self: bool) -> None:
+    if queries.ndim != 2 or index.ndim != 2 or queries.shape[1] != index.shape[1]:
+        raise DataError(f"Neighbours need (Q, D) and (N, D); found {queries.shape} and {index.shape}.")
+    if exclude_self and len(queries) != len(index):
+        raise DataError(f"exclude_self means that queries are the index; found {len(queries)} and {len(index)} rows.")
+    available = len(index) - exclude_self
+    if not 1 <= k <= available:
+        raise DataError(f"{k} neighbours were asked for; {available} are available. Give more images or a smaller k.")
+    for rows in (queries, index):
+        for start in range(0, len(rows), _INDEX_ROWS):
+            if rows.dtype.kind == "f" and not np.isfinite(rows[start : start + _INDEX_ROWS]).all():
+                raise DataError("Neighbours were asked of values that are NaN or infinite. Check the extractor.")
