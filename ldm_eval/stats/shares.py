@@ -29,6 +29,7 @@ __all__ = [
     "ClassShares",
     "CorrectedShare",
     "bootstrap_shares",
+    "class_errors",
     "class_shares",
     "corrected_shares",
     "em_shares",
@@ -288,6 +289,16 @@ def one_vs_rest(confusion: ConfusionCounts, index: int, shares: Floats) -> Binar
     )
 
 
+def class_errors(counts: NDArray[np.int64], confusion: ConfusionCounts) -> tuple[BinaryErrors, ...]:
+    """Errors of "is it class c?" for every class c, weighted to the shares that ``counts`` show (see ``one_vs_rest``).
+
+    Raises:
+        DataError: as ``class_shares``.
+    """
+    shares = class_shares(counts, confusion).shares
+    return tuple(one_vs_rest(confusion, index, shares) for index in range(len(confusion.classes)))
+
+
 def corrected_shares(
     counts: NDArray[np.int64], confusion: ConfusionCounts, level: float = 0.95
 ) -> tuple[CorrectedShare, ...]:
@@ -305,12 +316,10 @@ def corrected_shares(
     Raises:
         DataError: when Youden's J of a class is below ``MIN_YOUDEN``, or the counts cannot be.
     """
-    together = class_shares(counts, confusion)
-    labelled = float(counts[:-1].sum())
-    n = max(labelled / together.labelled_rate, float(counts[:-1].max()))
+    labelled_rate = class_shares(counts, confusion).labelled_rate
+    n = max(float(counts[:-1].sum()) / labelled_rate, float(counts[:-1].max()))
     found = []
-    for index in range(len(confusion.classes)):
-        errors = one_vs_rest(confusion, index, together.shares)
+    for index, errors in enumerate(class_errors(counts, confusion)):
         share = lang_reiczigel(float(counts[index]), n, errors, level)
         found.append(replace(share, raw=float(counts[index]) / float(counts.sum())))
     return tuple(found)
