@@ -307,3 +307,20 @@ class TrainerSpec:
     options: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that a plugin ships under a name of its own, e.g. ``demo``.
+
+    Attributes:
+        name: What the user types after ``--model``.
+        summary: One line.
+        path: Where its checkpoint lies; any backend that recognises the file loads it.
+        policy: Where a gate policy for it lies, usable as ``--policy NAME``; None when there is none.
+    """
+
+    name: str
+    summary: str
+    path: Callable[[], Path]
+    policy: Callable[[], Path] | None = None

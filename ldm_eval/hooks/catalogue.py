@@ -18,6 +18,7 @@ from ldm_eval.api import (
     CheckSpec,
     DatasetSpec,
     ExtractorSpec,
+    ModelSpec,
     RendererSpec,
     SuiteSpec,
     TrainerSpec,
@@ -32,6 +33,7 @@ GROUP = "ldm_eval"
 
 Spec = (
     BackendSpec
+    | ModelSpec
     | TrainerSpec
     | CheckSpec
     | SuiteSpec
@@ -45,6 +47,7 @@ S = TypeVar("S", bound=Spec)
 
 _KINDS: dict[str, type[Any]] = {
     "ldm_eval_backends": BackendSpec,
+    "ldm_eval_models": ModelSpec,
     "ldm_eval_trainers": TrainerSpec,
     "ldm_eval_checks": CheckSpec,
     "ldm_eval_suites": SuiteSpec,
@@ -118,6 +121,11 @@ class Catalogue:
     def backends(self) -> dict[str, BackendSpec]:
         """Backends by name."""
         return self._of(BackendSpec)
+
+    @property
+    def models(self) -> dict[str, ModelSpec]:
+        """Models that plugins ship, by name."""
+        return self._of(ModelSpec)
 
     @property
     def trainers(self) -> dict[str, TrainerSpec]:

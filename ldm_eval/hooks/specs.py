@@ -16,6 +16,7 @@ from ldm_eval.api import (
     CheckSpec,
     DatasetSpec,
     ExtractorSpec,
+    ModelSpec,
     RendererSpec,
     SuiteSpec,
     TrainerSpec,
@@ -29,6 +30,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def ldm_eval_backends() -> list[BackendSpec]:  # type: ignore[empty-body]
     """Families of models that can be loaded."""
+
+
+@hookspec
+def ldm_eval_models() -> list[ModelSpec]:  # type: ignore[empty-body]
+    """Models that ship with a plugin under a name of their own."""
 
 
 @hookspec

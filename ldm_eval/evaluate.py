@@ -1,0 +1,160 @@
+"""The stable Python API: run, gate and report in one call. The command line calls these functions and nothing else.
+
+    >>> from ldm_eval.evaluate import evaluate
+    >>> done = evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
+    >>> done.frame()[["check", "name", "value", "low", "high"]]    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ldm_eval.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ldm_eval.gate import Verdict
+    from ldm_eval.hooks.catalogue import Catalogue
+    from ldm_eval.run.config import RunConfig
+    from ldm_eval.run.plan import Plan
+    from ldm_eval.run.progress import Progress
+    from ldm_eval.store.results import Results
+
+__all__ = ["Evaluation", "evaluate", "evaluate_config", "gate_folder", "plan_config", "render_folder"]
+
+EXIT_INCOMPLETE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A finished run.
+
+    Attributes:
+        folder: Where everything lies.
+        results: What was measured.
+        verdict: What the policy decided, or None when there was no policy.
+        card: The model card.
+    """
+
+    folder: Path
+    results: Results
+    verdict: Verdict | None
+    card: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 done and passed, 1 gate failed, 3 inconclusive, 4 a check crashed; the worst of run and gate."""
+        from ldm_eval.api import Crashed
+
+        crashed = any(isinstance(record.outcome, Crashed) for record in self.results.checks)
+        gate = self.verdict.exit_code if self.verdict else 0
+        return worst_exit_code([gate, EXIT_INCOMPLETE if crashed else 0])
+
+    def frame(self) -> pd.DataFrame:
+        """All measurements, one row each; the columns are the keys of ``show --json``."""
+        import pandas as pd
+
+        from ldm_eval.store.results import measurement_to_json
+
+        return pd.DataFrame([measurement_to_json(m) for m in self.results.measurements])
+
+
+def worst_exit_code(codes: Sequence[int]) -> int:
+    """The exit code that wins: 5 > 4 > 1 > 3 > 0."""
+    return next(code for code in (5, 4, 1, 3, 0) if code in codes)
+
+
+def evaluate(
+    model: str, suite: str | Sequence[str] = "all", *, progress: Progress | None = None, **settings: Any
+) -> Evaluation:
+    """Evaluate a model: sample, measure, judge (with ``policy=``), write the card.
+
+    Args:
+        model: Checkpoint, folder of images, or a name such as ``"demo"``.
+        suite: Suites or check ids.
+        progress: Receives news; silent by default.
+        **settings: Any field of ``run.config.RunConfig``: ``data``, ``holdout``, ``samples``, ``output``, ...
+
+    Raises:
+        LdmEvalError: one of its classes, see ``ldm_eval.errors``.
+    """
+    from ldm_eval.run.config import resolve_config
+
+    wanted = [suite] if isinstance(suite, str) else list(suite)
+    options = {"model": model, "suite": ",".join(wanted), **settings}
+    return evaluate_config(resolve_config(options, {}).config, progress)
+
+
+def evaluate_config(config: RunConfig, progress: Progress | None = None) -> Evaluation:
+    """Run a configuration to the end: results.json, the verdict when a policy is named, the card."""
+    from ldm_eval.gate import load_policy
+    from ldm_eval.run.pipeline import run
+    from ldm_eval.run.progress import SilentProgress
+
+    policy = load_policy(Path(config.policy).expanduser()) if config.policy else None
+    declared = _declared(config.declared)
+    catalogue = _catalogue(config)
+    finished = run(config, catalogue, progress or SilentProgress(), policy.digest if policy else None)
+    return _judge_and_render(finished.folder, finished.results, policy, declared, catalogue)
+
+
+def plan_config(config: RunConfig, progress: Progress | None = None) -> Plan:
+    """What a configuration would do, without doing it (``--dry-run``)."""
+    from ldm_eval.run.pipeline import prepare
+    from ldm_eval.run.progress import SilentProgress
+
+    return prepare(config, _catalogue(config), progress or SilentProgress()).plan
+
+
+def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> Evaluation:
+    """Judge a finished run by a policy and write the verdict and the card again; nothing is sampled or measured."""
+    from ldm_eval.gate import load_policy
+    from ldm_eval.store.results import load_results
+
+    policy = load_policy(policy_file)
+    return _judge_and_render(folder, load_results(folder), policy, None, None, as_of)
+
+
+def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
+    """Draw the card of a finished run again, with the verdict that is stored beside it."""
+    raise NotImplementedError
+
+
+def _judge_and_render(
+    folder: Path,
+    results: Results,
+    policy: Any,
+    declared: Mapping[str, Any] | None,
+    catalogue: Catalogue | None,
+    as_of: date | None = None,
+) -> Evaluation:
+    raise NotImplementedError
+
+
+def _declared(path: str) -> Mapping[str, Any] | None:
+    import tomllib
+
+    if not path:
+        return None
+    try:
+        with Path(path).expanduser().open("rb") as stream:
+            return tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"Cannot read what the author declares from {path}: {error}.") from error
+
+
+def _catalogue(config: RunConfig) -> Catalogue:
+    from ldm_eval.hooks.catalogue import Catalogue
+
+    return Catalogue.discover(config.disable_plugin, config.plugin)
+
+
+def environment_settings() -> Mapping[str, str]:
+    """The process environment; a function so that a test can replace it."""
+    return os.environ

@@ -1,0 +1,124 @@
+"""Finding images by what the user typed, and giving each set its role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ldm_eval.api import DataRef, DatasetSpec, ImageSet, Role, TrainingRecord
+from ldm_eval.errors import ConfigError, DataError, LdmEvalError, did_you_mean
+from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.run.config import RunConfig
+from ldm_eval.stats.digests import image_digest
+
+__all__ = ["RealImages", "find_dataset", "first_of", "gather_real_images", "load_images"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealImages:
+    """The real images of a run by role, and why a role is empty where one might have expected images."""
+
+    sets: Mapping[Role, ImageSet]
+    absent: Mapping[Role, str]
+
+
+def find_dataset(text: str, catalogue: Catalogue, *, what: str) -> tuple[DatasetSpec, str]:
+    """The source that can read ``text``, and the split asked for (empty: its default).
+
+    Raises:
+        DataError: when nothing reads it.
+        ConfigError: when its extra is missing, or it has no such split.
+    """
+    ref = DataRef(text)
+    best = max(catalogue.datasets.values(), key=lambda spec: spec.recognises(ref), default=None)
+    if best is None or best.recognises(ref) <= 0:
+        hint = did_you_mean(ref.name_and_split[0], [s.name for s in catalogue.datasets.values() if s.splits])
+        state = (
+            "it exists but no installed plugin reads it" if ref.path.exists() else "there is no such file or dataset"
+        )
+        raise DataError(f"{what} '{text}': {state}.{hint} `ldm-eval list datasets` shows what can be read.")
+    reason = unavailable_reason(best.requires, best.extra)
+    if reason:
+        raise ConfigError(f"{what} '{text}' {reason}")
+    split = ref.name_and_split[1] if ref.name_and_split[0] == best.name else ""
+    if split and split not in best.splits:
+        raise ConfigError(
+            f"{what} '{text}': the dataset '{best.name}' has no split '{split}'; it has {', '.join(best.splits)}."
+        )
+    return best, split
+
+
+def load_images(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
+    """Read the images that ``text`` names; ``what`` opens the error message, e.g. ``"Training data"``.
+
+    Raises:
+        DataError, ConfigError: naming what was asked, found and what to do.
+    """
+    spec, split = find_dataset(text, catalogue, what=what)
+    return spec.load(DataRef(text), split or (spec.splits[0] if spec.splits else ""))
+
+
+def first_of(images: ImageSet, count: int) -> ImageSet:
+    """The first ``count`` images of a set (all of them when ``count`` is 0 or larger than the set)."""
+    if count == 0 or count >= len(images):
+        return images
+    pixels = images.pixels[:count]
+    return replace(
+        images,
+        pixels=pixels,
+        ids=images.ids[:count],
+        digest=image_digest(pixels),
+        groups={name: values[:count] for name, values in images.groups.items()},
+        labels=None if images.labels is None else images.labels[:count],
+    )
+
+
+def gather_real_images(config: RunConfig, record: TrainingRecord | None, catalogue: Catalogue) -> RealImages:
+    """Load training, holdout and reference images: as the user says, else as the checkpoint remembers.
+
+    What the user names must be there; what a checkpoint merely remembers may be gone, and is then absent with the
+    reason. Training data whose digest is not the recorded one are never used in silence.
+    """
+    sets: dict[Role, ImageSet] = {}
+    absent: dict[Role, str] = {}
+    if config.data:
+        sets["training"] = load_images(config.data, catalogue, what="Training data")
+    elif record and record.data:
+        _remembered("training", record, sets, absent, catalogue)
+    if config.holdout:
+        sets["holdout"] = load_images(config.holdout, catalogue, what="Holdout data")
+    elif not config.data and record and record.holdout:
+        _remembered("holdout", record, sets, absent, catalogue)
+    elif "training" in sets:
+        _holdout_of_named_set(config.data, sets, catalogue)
+    if config.reference:
+        sets["reference"] = load_images(config.reference, catalogue, what="Reference data")
+    elif "holdout" in sets or "training" in sets:
+        sets["reference"] = sets["holdout"] if "holdout" in sets else sets["training"]
+    return RealImages({role: first_of(images, config.limit) for role, images in sets.items()}, absent)
+
+
+def _remembered(
+    role: Role, record: TrainingRecord, sets: dict[Role, ImageSet], absent: dict[Role, str], catalogue: Catalogue
+) -> None:
+    text = record.data if role == "training" else record.holdout
+    option = "--data" if role == "training" else "--holdout"
+    try:
+        images = load_images(text, catalogue, what=f"The {role} images that the checkpoint remembers")
+    except LdmEvalError as error:
+        absent[role] = f"{error} Name them with {option}."
+        return
+    if role == "training" and images.digest != record.data_digest:
+        absent[role] = (
+            f"the images at '{text}' are no longer those the model was trained on (digest {images.digest[:12]}, "
+            f"recorded {record.data_digest[:12]}); name them with {option}."
+        )
+        return
+    sets[role] = images
+
+
+def _holdout_of_named_set(text: str, sets: dict[Role, ImageSet], catalogue: Catalogue) -> None:
+    """``--data mnist`` brings ``mnist:holdout`` along: a named dataset knows which half was kept."""
+    spec, split = find_dataset(text, catalogue, what="Training data")
+    if spec.holdout_split and (split or spec.splits[0]) != spec.holdout_split:
+        sets["holdout"] = spec.load(DataRef(text), spec.holdout_split)

@@ -1,0 +1,139 @@
+"""What a run says of itself: the identity that a continued run must share, the protocol, the results document."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from ldm_eval import __version__
+from ldm_eval.api import (
+    CheckOutcome,
+    ExtractorInfo,
+    FeatureExtractor,
+    ImageSet,
+    Role,
+    SamplingSettings,
+    Signature,
+)
+from ldm_eval.diffusion.quantise import QUANTISATION
+from ldm_eval.diffusion.randomness import SEED_RULE
+from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.config import RunConfig
+from ldm_eval.run.data import RealImages
+from ldm_eval.run.embed import AttributePlan
+from ldm_eval.run.models import FoundModel
+from ldm_eval.run.plan import Plan
+from ldm_eval.store.results import CheckRecord, DataRecord, Results
+from ldm_eval.store.samples import BLOCK_SIZE
+
+__all__ = ["describe_results", "protocol_of", "run_identity"]
+
+_ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
+
+
+def protocol_of(found: FoundModel, settings: SamplingSettings, samples: ImageSet, config: RunConfig) -> Signature:
+    """How the samples were made: what must be equal before numbers of two runs are compared."""
+    return {
+        "sampler": settings.sampler,
+        "steps": settings.steps,
+        "guidance": settings.guidance,
+        "eta": settings.eta,
+        "image_shape": "x".join(str(size) for size in samples.shape),
+        "quantisation": QUANTISATION,
+        "dtype": "float32",
+        "seed_rule": SEED_RULE if found.model.network_calls(settings) else "finished-images",
+        "partial": config.limit > 0,
+    }
+
+
+def run_identity(
+    config: RunConfig, found: FoundModel, real: RealImages, extractor: FeatureExtractor | None, plan: Plan
+) -> dict[str, Any]:
+    """What decides the numbers of a run; a folder is gone on with only when all of it is equal."""
+    return {
+        "ldm_eval": __version__,
+        "settings": {name: value for name, value in config.deciding().items() if name != "model"},
+        "model": found.model.identity.sha256,
+        "data": {role: images.digest for role, images in real.sets.items()},
+        "extractor": extractor.info.fingerprint if extractor else None,
+        "checks": [item.spec.id for item in plan.checks],
+    }
+
+
+def describe_results(
+    config: RunConfig,
+    found: FoundModel,
+    plan: Plan,
+    sets: Mapping[Role, ImageSet],
+    extractor: ExtractorInfo | None,
+    attributes: AttributePlan,
+    outcomes: Mapping[str, CheckOutcome],
+    catalogue: Catalogue,
+    policy_digest: str | None,
+) -> Results:
+    """Put everything together into the document that leaves the run."""
+    identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
+    return Results(
+        tool={"name": "ldm-eval", "version": __version__, **_versions()},
+        model=identity,
+        run={
+            "suite": list(config.suite),
+            "samples": plan.samples,
+            "seed": config.seed,
+            "settings": asdict(plan.settings),
+            "batch_size": config.batch_size,
+            "block_size": BLOCK_SIZE,
+            "threads": config.threads,
+            "device": found.device.partition(":")[0],
+            "extractor": asdict(extractor) if extractor else None,
+            "attribute": attributes.attribute if plan.attribute_roles else None,
+            "attribute_classifier": attributes.classifier.name
+            if attributes.classifier and plan.attribute_roles
+            else None,
+            "limit": config.limit,
+            "check_parameters": {check: dict(table) for check, table in config.checks.items()},
+        },
+        data=tuple(
+            DataRecord(role, sets[role].name, sets[role].split, sets[role].digest, len(sets[role]), sets[role].licence)
+            for role in _ROLES
+            if role in sets
+        ),
+        plugins=_plugins(plan, catalogue),
+        checks=tuple(
+            CheckRecord(item.spec.id, item.spec.title, item.spec.question, outcomes[item.spec.id])
+            for item in plan.checks
+            if item.available
+        ),
+        unavailable=tuple({"check": item.spec.id, "reason": item.reason} for item in plan.checks if not item.available),
+        artifacts={"samples": sets["samples"].digest},
+        partial=config.limit > 0,
+        policy_digest=policy_digest,
+        reproduce=_command(config),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "numpy", "scipy")}
+
+
+def _plugins(plan: Plan, catalogue: Catalogue) -> tuple[dict[str, str], ...]:
+    owners = {owner.name: owner for owner in (catalogue.owner(item.spec) for item in plan.checks)}
+    return tuple(
+        {"name": owner.name, "distribution": owner.distribution, "version": owner.version}
+        for _, owner in sorted(owners.items())
+    )
+
+
+def _command(config: RunConfig) -> str:
+    """The command that makes these results again: every deciding setting that is not its default."""
+    default = RunConfig().deciding()
+    words = ["ldm-eval", "run", "--model", config.model, "--suite", ",".join(config.suite)]
+    for name, value in config.deciding().items():
+        if name in ("model", "suite", "checks") or value == default[name]:
+            continue
+        words += [f"--{name.replace('_', '-')}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    command = shlex.join(words)
+    return f"{command}  # with the [checks] settings recorded in results.json" if config.checks else command

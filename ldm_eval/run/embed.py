@@ -1,0 +1,176 @@
+"""Features once per (images, extractor), and the attribute labels that rest on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.api import (
+    UNKNOWN,
+    AttributeClassifierSpec,
+    AttributeContext,
+    AttributeLabels,
+    ExtractorContext,
+    ExtractorSpec,
+    FeatureExtractor,
+    Features,
+    ImageSet,
+    LabelledImages,
+    Role,
+)
+from ldm_eval.errors import ConfigError, DataError, did_you_mean
+from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.run.config import RunConfig
+from ldm_eval.run.progress import Progress
+from ldm_eval.store.features import FeatureStore, StoredFeatures, default_cache_dir
+
+__all__ = ["AttributePlan", "embed_sets", "label_sets", "load_extractor", "plan_attributes"]
+
+_CHUNK = 256
+"""Images per call of the extractor; it cuts them into batches of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributePlan:
+    """Which groups will be told apart by what, or why not (``reason``)."""
+
+    attribute: str = ""
+    classifier: AttributeClassifierSpec | None = None
+    reason: str = ""
+
+
+def load_extractor(config: RunConfig, device: str, catalogue: Catalogue) -> FeatureExtractor:
+    """The extractor of the run, ready. Raises ConfigError when it is unknown or its weights are missing."""
+    spec = _extractor_spec(config.extractor, catalogue)
+    weights = Path(config.extractor_weights).expanduser() if config.extractor_weights else None
+    return spec.load(ExtractorContext(device, config.offline, cache_dir(config), weights))
+
+
+def cache_dir(config: RunConfig) -> Path:
+    """Where features and downloaded weights are kept."""
+    return Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
+
+
+def _extractor_spec(name: str, catalogue: Catalogue) -> ExtractorSpec:
+    known = catalogue.extractors
+    if not known:
+        raise ConfigError("No feature extractor is installed; `ldm-eval plugins` shows what went wrong.")
+    chosen = name or next(iter(known))
+    if chosen not in known:
+        hint = did_you_mean(chosen, known)
+        raise ConfigError(f"--extractor {chosen}: there is no such extractor.{hint} Known: {', '.join(known)}.")
+    reason = unavailable_reason(known[chosen].requires, known[chosen].extra)
+    if reason:
+        raise ConfigError(f"--extractor {chosen} {reason}")
+    return known[chosen]
+
+
+def embed_sets(
+    sets: Mapping[Role, ImageSet],
+    extractor: FeatureExtractor,
+    device_type: str,
+    store: FeatureStore,
+    progress: Progress,
+) -> dict[str, StoredFeatures]:
+    """Image digest -> stored features, computed where the store does not have them."""
+    by_digest = {images.digest: images for images in sets.values()}
+    fingerprint = extractor.info.fingerprint
+    found = {digest: store.find(digest, fingerprint, device_type) for digest in by_digest}
+    missing = [by_digest[digest] for digest, stored in found.items() if stored is None]
+    done = {digest: stored for digest, stored in found.items() if stored is not None}
+    if missing:
+        with progress.stage(f"features ({extractor.info.name})", sum(len(images) for images in missing)):
+            for images in missing:
+                features = _extract(images, extractor, progress)
+                done[images.digest] = store.put(images.digest, fingerprint, device_type, features)
+    return done
+
+
+def _extract(images: ImageSet, extractor: FeatureExtractor, progress: Progress) -> Features:
+    values: list[NDArray[np.float32]] = []
+    logits: list[NDArray[np.float32]] = []
+    for start in range(0, len(images), _CHUNK):
+        part = extractor.extract(images.rgb(start, start + _CHUNK))
+        values.append(part.values)
+        if part.logits is not None:
+            logits.append(part.logits)
+        progress.advance(len(part.values))
+    return Features(np.concatenate(values), np.concatenate(logits) if logits else None)
+
+
+def plan_attributes(config: RunConfig, sets: Mapping[Role, ImageSet], catalogue: Catalogue) -> AttributePlan:
+    """Choose the group column and the classifier.
+
+    Raises:
+        ConfigError: when the user names one that is not there.
+    """
+    columns = sorted({name for role in ("training", "holdout") if role in sets for name in sets[role].groups})
+    known = catalogue.attribute_classifiers
+    if config.attribute_classifier and config.attribute_classifier not in known:
+        hint = did_you_mean(config.attribute_classifier, known)
+        raise ConfigError(f"--attribute-classifier {config.attribute_classifier}: there is no such classifier.{hint}")
+    if config.attribute and columns and config.attribute not in columns:
+        hint = did_you_mean(config.attribute, columns)
+        raise ConfigError(f"--attribute {config.attribute}: the data have the columns {', '.join(columns)}.{hint}")
+    spec = known[config.attribute_classifier] if config.attribute_classifier else next(iter(known.values()), None)
+    if spec is None:
+        return AttributePlan(reason="needs an attribute classifier, and none is installed")
+    if not columns and spec.needs_labels:
+        return AttributePlan(reason="needs group labels: put a labels.csv with a group column beside the real images")
+    if len(columns) > 1 and not config.attribute:
+        return AttributePlan(
+            reason=f"the data have several group columns ({', '.join(columns)}); name one with --attribute"
+        )
+    return AttributePlan(config.attribute or (columns[0] if columns else ""), spec)
+
+
+def label_sets(
+    plan: AttributePlan,
+    roles: tuple[Role, ...],
+    sets: Mapping[Role, ImageSet],
+    features: Mapping[str, StoredFeatures],
+    seed: int,
+) -> dict[Role, AttributeLabels]:
+    """Fit or load the attribute classifier and label the images in ``roles``.
+
+    Raises:
+        DataError: when the labelled data are not enough for the classifier.
+    """
+    if plan.classifier is None:
+        raise DataError(plan.reason)
+
+    def labelled(role: Role) -> LabelledImages | None:
+        if role not in sets or plan.attribute not in sets[role].groups:
+            return None
+        return LabelledImages(sets[role], _values(sets[role], features))
+
+    context = AttributeContext(plan.attribute, labelled("training"), labelled("holdout"), seed)
+    classifier = plan.classifier.load(context)
+    declared = _shares(sets["training"].groups[plan.attribute]) if context.training else {}
+    return {
+        role: AttributeLabels(
+            classifier.attribute,
+            classifier.name,
+            classifier.limits,
+            classifier.classify(sets[role].rgb(), _values(sets[role], features)),
+            classifier.confusion,
+            declared,
+        )
+        for role in roles
+    }
+
+
+def _values(images: ImageSet, features: Mapping[str, StoredFeatures]) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = np.load(features[images.digest].values, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _shares(groups: NDArray[np.str_]) -> dict[str, float]:
+    counts = Counter(str(group) for group in groups if group != UNKNOWN)
+    total = sum(counts.values())
+    return {name: count / total for name, count in sorted(counts.items())}

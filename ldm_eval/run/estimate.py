@@ -1,0 +1,74 @@
+"""What a run will cost, from one timed batch of each network on this machine (``--dry-run``)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from ldm_eval.api import SamplingSettings
+from ldm_eval.errors import LdmEvalError
+from ldm_eval.run.generate import make_requests
+from ldm_eval.run.pipeline import Prepared
+from ldm_eval.run.plan import Cost, Plan
+
+__all__ = ["with_cost"]
+
+_PROBE = 16
+"""Images in a timed batch; the first batch, which warms up, is not timed."""
+
+
+def with_cost(prepared: Prepared) -> Plan:
+    """The plan with its estimated cost. Features that are cached already make the real run shorter."""
+    parts: dict[str, float] = {}
+    per_image, per_call = _time_sampling(prepared)
+    plan = prepared.plan
+    parts["sampling"] = per_image * plan.samples
+    sizes = {role: len(images) for role, images in prepared.real.sets.items()}
+    sizes["samples"] = plan.samples
+    embedded = {prepared.real.sets[role].digest if role != "samples" else role: sizes[role] for role in plan.embed}
+    if prepared.extractor is not None:
+        parts["features"] = _time_extractor(prepared) * sum(embedded.values())
+    if plan.scores:
+        parts["scores"] = per_call * sum(score.network_calls for score in plan.scores)
+    _, height, width = prepared.found.model.image_shape
+    dimension = prepared.extractor.info.dimension if prepared.extractor else 0
+    disk = plan.samples * 3 * height * width + 4 * dimension * sum(embedded.values())
+    return replace(plan, cost=Cost(sum(parts.values()), disk, parts))
+
+
+def _time_sampling(prepared: Prepared) -> tuple[float, float]:
+    """Seconds per image and per network call, from a batch with as few steps as the sampler allows."""
+    model, settings = prepared.found.model, prepared.plan.settings
+    short = _shortened(prepared)
+    count = min(_PROBE, prepared.config.batch_size, prepared.plan.samples)
+    requests = make_requests(count, prepared.config.seed, short)
+    model.generate(requests)
+    begun = time.perf_counter()
+    model.generate(requests)
+    seconds = (time.perf_counter() - begun) / count
+    timed, whole = model.network_calls(short), model.network_calls(settings)
+    if timed == 0:
+        return seconds, 0.0
+    return seconds * whole / timed, seconds / timed
+
+
+def _shortened(prepared: Prepared) -> SamplingSettings:
+    settings = prepared.plan.settings
+    try:
+        return prepared.found.model.resolve(replace(settings, steps=min(2, settings.steps)))
+    except LdmEvalError:  # a model with a fixed number of steps is timed as it is
+        return settings
+
+
+def _time_extractor(prepared: Prepared) -> float:
+    extractor = prepared.extractor
+    if extractor is None:
+        return 0.0
+    _, height, width = prepared.found.model.image_shape
+    images = np.zeros((_PROBE, 3, height, width), dtype=np.uint8)
+    extractor.extract(images)
+    begun = time.perf_counter()
+    extractor.extract(images)
+    return (time.perf_counter() - begun) / _PROBE

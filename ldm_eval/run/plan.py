@@ -1,0 +1,204 @@
+"""What a run will do, decided before it does anything: which checks run, which do not and why, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from ldm_eval.api import CheckSpec, ImageSet, LoadedModel, Role, SamplingSettings, ScoreSpec, SuiteSpec
+from ldm_eval.errors import ConfigError, DataError, did_you_mean
+from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+
+__all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "select_checks"]
+
+DEFAULT_SAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCheck:
+    """One check that was asked for. ``reason`` says why it will not run; empty when it will.
+
+    ``available`` is False when it cannot run on this machine at all (a missing extra).
+    """
+
+    spec: CheckSpec
+    reason: str = ""
+    available: bool = True
+
+    @property
+    def runs(self) -> bool:
+        """True when the check will run."""
+        return not self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScore:
+    """One white-box score of one set of images, and what it costs."""
+
+    spec: ScoreSpec
+    role: Role
+    images: int
+
+    @property
+    def network_calls(self) -> int:
+        """Forward passes of the model."""
+        return self.images * self.spec.calls_per_image
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An estimate from one timed batch of each network on this machine.
+
+    Attributes:
+        seconds: Sampling, features and scores; the statistics of the checks are not in it.
+        disk_bytes: Samples and features.
+        parts: Step -> seconds.
+    """
+
+    seconds: float
+    disk_bytes: int
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a run will do.
+
+    Attributes:
+        checks: Every check asked for.
+        samples: Images to generate.
+        settings: Resolved sampling settings.
+        embed: Roles whose features are needed.
+        attribute_roles: Roles whose attribute labels are needed.
+        scores: White-box scores to compute.
+        sampling_calls: Forward passes of the model for sampling.
+        cost: Time and disk, estimated for ``--dry-run``; None in a real run.
+    """
+
+    checks: tuple[PlannedCheck, ...]
+    samples: int
+    settings: SamplingSettings
+    embed: tuple[Role, ...]
+    attribute_roles: tuple[Role, ...]
+    scores: tuple[PlannedScore, ...]
+    sampling_calls: int
+    cost: Cost | None = None
+
+    @property
+    def running(self) -> tuple[PlannedCheck, ...]:
+        """The checks that will run."""
+        return tuple(check for check in self.checks if check.runs)
+
+
+def select_checks(names: Sequence[str], catalogue: Catalogue) -> tuple[CheckSpec, ...]:
+    """The checks behind suites, check ids and patterns such as ``quality/*``, sorted by id.
+
+    Raises:
+        ConfigError: for a name that selects nothing.
+    """
+    chosen: dict[str, CheckSpec] = {}
+    for name in names:
+        patterns = _patterns(name, catalogue.suites)
+        found = {i: s for i, s in catalogue.checks.items() if any(fnmatchcase(i, pattern) for pattern in patterns)}
+        if not found:
+            known = ["all", *catalogue.suites, *catalogue.checks]
+            hint = did_you_mean(name, known)
+            suites = ", ".join(["all", *sorted(catalogue.suites)])
+            raise ConfigError(f"There is no suite or check '{name}'.{hint} Suites: {suites}; `ldm-eval list checks`.")
+        chosen.update(found)
+    return tuple(chosen[check_id] for check_id in sorted(chosen))
+
+
+def _patterns(name: str, suites: Mapping[str, SuiteSpec]) -> tuple[str, ...]:
+    if name == "all":
+        return ("*",)
+    return suites[name].checks if name in suites else (name,)
+
+
+def make_plan(
+    checks: Sequence[CheckSpec],
+    model: LoadedModel,
+    settings: SamplingSettings,
+    samples: int,
+    sets: Mapping[Role, ImageSet],
+    absent: Mapping[Role, str],
+    no_attributes: str,
+) -> Plan:
+    """Decide for each check whether it can run, and take the union of what the running ones need.
+
+    Args:
+        checks: Checks asked for.
+        model: The model, loaded.
+        settings: Resolved sampling settings.
+        samples: Images that will be generated.
+        sets: Real images by role.
+        absent: Why a role that one might expect is empty.
+        no_attributes: Why no groups can be told apart; empty when they can.
+
+    Raises:
+        DataError: when not one of the checks could run; the reasons are listed.
+    """
+    planned = tuple(_planned(spec, model, samples, sets, absent, no_attributes) for spec in checks)
+    running = [item.spec for item in planned if item.runs]
+    if not running:
+        reasons = "\n".join(f"  {item.spec.id}: {item.reason}" for item in planned)
+        raise DataError(f"None of the checks asked for can run with what was given:\n{reasons}")
+    present = {*sets, "samples"}
+    attribute_roles = {role for spec in running for role in spec.needs.attributes}
+    embed = {role for spec in running for role in (*spec.needs.features, *spec.needs.logits)}
+    embed |= {role for spec in running if spec.needs.features for role in spec.needs.optional}
+    if attribute_roles:
+        embed |= {*attribute_roles, "training", "holdout"}
+    scores: dict[tuple[str, Role], PlannedScore] = {}
+    for spec in running:
+        for score in spec.needs.scores:
+            for role in score.roles:
+                scores[score.name, role] = PlannedScore(score, role, min(score.max_images, len(sets[role])))
+    return Plan(
+        checks=planned,
+        samples=samples,
+        settings=settings,
+        embed=_ordered(embed & present),
+        attribute_roles=_ordered(attribute_roles & present),
+        scores=tuple(scores[key] for key in sorted(scores)),
+        sampling_calls=samples * model.network_calls(settings),
+    )
+
+
+def _ordered(roles: set[Role] | set[str]) -> tuple[Role, ...]:
+    order: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
+    return tuple(role for role in order if role in roles)
+
+
+def _planned(
+    spec: CheckSpec,
+    model: LoadedModel,
+    samples: int,
+    sets: Mapping[Role, ImageSet],
+    absent: Mapping[Role, str],
+    no_attributes: str,
+) -> PlannedCheck:
+    missing_extra = unavailable_reason(spec.requires, spec.extra)
+    if missing_extra:
+        return PlannedCheck(spec, missing_extra, available=False)
+    needs = spec.needs
+    if samples < needs.samples:
+        return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {samples}")
+    roles = {*needs.roles, *needs.features, *needs.logits, *needs.attributes}
+    roles |= {role for score in needs.scores for role in score.roles}
+    for role in _ordered(roles - {"samples"}):
+        if role not in sets:
+            return PlannedCheck(spec, f"needs {role} images: {absent.get(role) or _HOW[role]}")
+    if needs.scores and model.white_box() is None:
+        return PlannedCheck(spec, "needs the inside of the model (its denoiser), which this model does not show")
+    if needs.attributes and no_attributes:
+        return PlannedCheck(spec, no_attributes)
+    return PlannedCheck(spec)
+
+
+_HOW: Mapping[str, str] = {
+    "training": "name what the model was trained on with --data",
+    "holdout": "name real images from the same source that it never saw with --holdout",
+    "reference": "name real images to measure against with --reference, --holdout or --data",
+}

@@ -1,0 +1,189 @@
+"""The worker process: runs checks and white-box scores where a crash, a hang or an exit can do no harm.
+
+It reads one JSON job per line on stdin and answers in JSON lines on the stdout it was started with; before any
+plugin code runs, file descriptor 1 is pointed at stderr, so that a plugin which prints cannot break the answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import IO, Any, cast
+
+from ldm_eval.api import (
+    CheckOutcome,
+    CheckSpec,
+    Crashed,
+    Figure,
+    Invalid,
+    LoadedModel,
+    Measured,
+    Measurement,
+    ModelRef,
+    NotApplicable,
+    Role,
+    ScoreFunction,
+    Table,
+)
+from ldm_eval.errors import EvidenceError, ModelError, PluginError
+from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.evidence import StoredEvidence
+from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_from_json
+from ldm_eval.store.results import outcome_to_json
+
+__all__ = ["describe_error", "main", "run_check"]
+
+
+def run_check(spec: CheckSpec, job: CheckJob) -> CheckOutcome:
+    """Run one check on its evidence; whatever it raises becomes ``Crashed``."""
+    try:
+        evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters)
+        return _outcome(spec.id, spec.load().run(evidence))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: a check may not end the run
+        traceback.print_exc()
+        return Crashed(describe_error(error))
+
+
+def describe_error(error: BaseException) -> str:
+    """One line: the class and the message."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+def _outcome(check: str, found: object) -> CheckOutcome:
+    if isinstance(found, NotApplicable | Invalid):
+        return found
+    if not isinstance(found, Sequence) or not found:
+        raise EvidenceError(f"{check} returned {type(found).__name__}; a check returns findings, or says why not.")
+    for item in found:
+        if not isinstance(item, Measurement | Table | Figure):
+            raise EvidenceError(f"{check} returned a {type(item).__name__} among its findings.")
+    outcome = Measured(
+        tuple(item for item in found if isinstance(item, Measurement)),
+        tuple(item for item in found if isinstance(item, Table)),
+        tuple(item for item in found if isinstance(item, Figure)),
+    )
+    names = [(m.name, m.group) for m in outcome.measurements]
+    if len(set(names)) < len(names):
+        raise EvidenceError(f"{check} reported the same measurement twice: {sorted(map(str, names))}.")
+    if not names:
+        raise EvidenceError(f"{check} reported no measurement.")
+    if any(m.check != check for m in outcome.measurements):
+        raise EvidenceError(f"{check} reported measurements under another check's id.")
+    return outcome
+
+
+class _Worker:
+    def __init__(self, setup: WorkerSetup, answers: IO[str]) -> None:
+        self._catalogue = Catalogue.discover(setup.disabled, setup.extra)
+        self._threads = setup.threads
+        self._answers = answers
+        self._models: dict[tuple[str, str, str], LoadedModel] = {}
+
+    def answer(self, **content: Any) -> None:
+        self._answers.write(json.dumps(content, allow_nan=False) + "\n")
+        self._answers.flush()
+
+    def do(self, job: CheckJob | ScoreJob) -> None:
+        if isinstance(job, CheckJob):
+            spec = self._catalogue.checks.get(job.check)
+            if spec is None:
+                raise PluginError(f"The worker does not find the check '{job.check}'; its plugin failed to load there.")
+            self.answer(done=outcome_to_json(run_check(spec, job)))
+            return
+        try:
+            self._score(job)
+        except Exception as error:
+            traceback.print_exc()
+            self.answer(failed=describe_error(error))
+        else:
+            self.answer(done={})
+
+    def _score(self, job: ScoreJob) -> None:
+        import numpy as np
+        import torch
+
+        from ldm_eval.diffusion.quantise import to_float
+
+        torch.set_num_threads(self._threads)
+        parts = self._model(job).white_box()
+        if parts is None:
+            raise ModelError("This model does not show its inside.")
+        function = _import(job.function)
+        role = cast(Role, job.role)
+        pixels = job.evidence.images(role).pixels[: job.max_images]
+        if tuple(pixels.shape[1:]) != parts.image_shape:
+            raise ModelError(
+                f"The model sees images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
+            )
+        rows = []
+        for start in range(0, len(pixels), job.batch_size):
+            batch = to_float(np.asarray(pixels[start : start + job.batch_size])).to(parts.device)
+            with torch.inference_mode():
+                rows.append(np.asarray(function(parts, batch, job.evidence.seed, job.parameters), dtype=np.float32))
+            self.answer(progress=len(batch))
+        values = np.concatenate(rows)
+        if not np.isfinite(values).all():
+            raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
+        path = job.evidence.score_path(job.name, role)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez(temporary, index=np.arange(len(values)), values=values)
+        temporary.replace(path)
+
+    def _model(self, job: ScoreJob) -> LoadedModel:
+        key = (job.backend, job.model, job.device)
+        if key not in self._models:
+            backend = self._catalogue.backends[job.backend].load()
+            self._models[key] = backend.load(ModelRef(job.model), job.device)
+        return self._models[key]
+
+
+def _import(dotted: str) -> ScoreFunction:
+    module, _, name = dotted.partition(":")
+    try:
+        return cast(ScoreFunction, getattr(importlib.import_module(module), name))
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"The score function '{dotted}' cannot be imported: {error}.") from error
+
+
+def _end_with_parent(parent: int) -> None:
+    """A run that was killed outright cannot stop its worker; the worker then stops itself, even inside a hung check."""
+    while os.getppid() == parent:
+        time.sleep(2)
+    os._exit(1)
+
+
+def main() -> int:
+    """Serve jobs until stdin closes."""
+    from ldm_eval.run.allocator import keep_large_blocks
+
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    told = json.loads(sys.stdin.readline())
+    setup = WorkerSetup(
+        disabled=tuple(told["disabled"]),
+        extra=tuple(told["extra"]),
+        sys_path=tuple(told["sys_path"]),
+        threads=told["threads"],
+    )
+    sys.path[:] = list(dict.fromkeys([*setup.sys_path, *sys.path]))
+    keep_large_blocks()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    worker = _Worker(setup, answers)
+    worker.answer(ready=True)
+    for line in sys.stdin:
+        worker.do(job_from_json(json.loads(line)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

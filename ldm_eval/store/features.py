@@ -1,0 +1,88 @@
+"""Features on disk, content-addressed: digest of the images + fingerprint of the extractor, never a file name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.api import Features
+from ldm_eval.store.atomic import read_json, write_json, write_with
+
+__all__ = ["FeatureStore", "StoredFeatures", "default_cache_dir"]
+
+
+def default_cache_dir() -> Path:
+    """``~/.cache/ldm-eval``, or below ``XDG_CACHE_HOME`` where that is set."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ldm-eval"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeatures:
+    """Where the arrays of one (images, extractor) lie; ``logits`` is None when the extractor gives none."""
+
+    values: Path
+    logits: Path | None
+
+
+class FeatureStore:
+    """Features computed once per (images, extractor, device type) and read as memory maps.
+
+    The device type is part of the key: a GPU rounds differently, and results must not depend on what ran before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, image_digest: str, fingerprint: str, device_type: str) -> StoredFeatures | None:
+        """The stored arrays, or None when they are missing or do not have their recorded digest."""
+        stem = self._stem(image_digest, fingerprint, device_type)
+        record = stem.with_suffix(".json")
+        if not record.is_file():
+            return None
+        try:
+            digests = read_json(record)
+            stored = StoredFeatures(
+                stem.with_suffix(".values.npy"), stem.with_suffix(".logits.npy") if digests["logits"] else None
+            )
+            intact = _digest(stored.values) == digests["values"] and (
+                stored.logits is None or _digest(stored.logits) == digests["logits"]
+            )
+        except (OSError, KeyError, TypeError):
+            return None
+        return stored if intact else None
+
+    def put(self, image_digest: str, fingerprint: str, device_type: str, features: Features) -> StoredFeatures:
+        """Store the arrays, the record last. Raises StoreError."""
+        stem = self._stem(image_digest, fingerprint, device_type)
+        values = stem.with_suffix(".values.npy")
+        _save(values, features.values)
+        logits = None
+        if features.logits is not None:
+            logits = stem.with_suffix(".logits.npy")
+            _save(logits, features.logits)
+        record = {"values": _digest(values), "logits": _digest(logits) if logits else None}
+        write_json(stem.with_suffix(".json"), record)
+        return StoredFeatures(values, logits)
+
+    def _stem(self, image_digest: str, fingerprint: str, device_type: str) -> Path:
+        key = hashlib.sha256(f"{image_digest}/{fingerprint}/{device_type}".encode()).hexdigest()
+        return self._folder / key[:2] / key[:40]
+
+
+def _save(path: Path, array: NDArray[np.float32]) -> None:
+    def fill(stream: IO[bytes]) -> None:
+        np.save(stream, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+
+    write_with(path, fill)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
