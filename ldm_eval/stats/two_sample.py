@@ -1,7 +1,7 @@
 """Classifier two-sample test: can a fresh classifier tell two sets of images apart?
 
-One half of both sets fits the classifier, the other half judges it, once
-(arXiv:1610.06545). Cross-validation would judge every image, but its folds share training data, so their count of right answers is not binomial.
+One half of both sets fits the classifier, the other half judges it, once (arXiv:1610.06545). Cross-validation would
+judge every image, but its folds share training data, so their count of right answers is not binomial.
 """
 
 from __future__ import annotations

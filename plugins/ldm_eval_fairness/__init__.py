@@ -1,1 +1,41 @@
 """Checks of demographic bias, and classifiers of attributes."""
+
+from __future__ import annotations
+
+from ldm_eval.api import AttributeClassifier, AttributeClassifierSpec, AttributeContext, CheckSpec, SuiteSpec
+from ldm_eval.hooks import hookimpl
+
+__all__ = ["ldm_eval_attribute_classifiers", "ldm_eval_checks", "ldm_eval_suites"]
+
+
+@hookimpl
+def ldm_eval_checks() -> list[CheckSpec]:
+    """Questions about the groups that generated images show."""
+    from ldm_eval_fairness.representation import Representation
+
+    return [CheckSpec.of(Representation)]
+
+
+@hookimpl
+def ldm_eval_suites() -> list[SuiteSpec]:
+    """The suite ``fairness``."""
+    return [SuiteSpec("fairness", "Representation of groups against a declared target", ("fairness/*",))]
+
+
+@hookimpl
+def ldm_eval_attribute_classifiers() -> list[AttributeClassifierSpec]:
+    """Classifiers of groups, with their errors."""
+    return [
+        AttributeClassifierSpec(
+            name="probe",
+            summary="Linear classifier fitted on your labelled real images, its errors counted on others of them",
+            needs_labels=True,
+            load=_load_probe,
+        )
+    ]
+
+
+def _load_probe(context: AttributeContext) -> AttributeClassifier:
+    from ldm_eval_fairness.probe import fit_probe
+
+    return fit_probe(context)
