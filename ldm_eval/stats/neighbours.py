@@ -21,6 +21,7 @@ Float = NDArray[np.float64]
 Single = NDArray[np.float32]
 Index = NDArray[np.int64]
 
+_INDEX_ELEMENTS = 1 << 26  # one block of the index in float32: 256 MiB
 _INDEX_ROWS = 1 << 16
 _SCORE_ELEMENTS = 1 << 25  # one block of float32 scores: 128 MiB
 _EXACT_ELEMENTS = 1 << 21  # one block of float64 differences: 16 MiB, near the last-level cache
@@ -50,7 +51,7 @@ def nearest(
 ) -> Neighbours:
     """Find the ``k`` nearest rows of ``index`` for each row of ``queries``, exactly.
 
-    Memory beyond the inputs and the result is about 0.4 GB at most, whatever Q and N (the inputs may be memory maps).
+    Memory beyond the inputs and the result is about 0.7 GB at most, whatever Q and N (the inputs may be memory maps).
 
     Args:
         queries: ``(Q, D)`` of any real dtype, finite; uint8 pixels stay exact.
@@ -66,11 +67,12 @@ def nearest(
     mean, scale = _frame(index)
     q_count, n = len(queries), len(index)
     found = Neighbours(np.full((q_count, k), np.inf), np.full((q_count, k), n, dtype=np.int64))
-    for first in range(0, n, _INDEX_ROWS):
-        block = index[first : first + _INDEX_ROWS]
+    block_rows = max(1, min(_INDEX_ROWS, _INDEX_ELEMENTS // max(1, index.shape[1])))
+    for first in range(0, n, block_rows):
+        block = index[first : first + block_rows]
         single = _to_single(block, mean, scale)
         norms = np.einsum("nd,nd->n", single, single)
-        rows = max(1, _SCORE_ELEMENTS // max(1, len(block)))
+        rows = max(1, _SCORE_ELEMENTS // max(len(block), index.shape[1]))
         for start in range(0, q_count, rows):
             some = queries[start : start + rows]
             scores = _scores(_to_single(some, mean, scale), single, norms)
@@ -92,8 +94,9 @@ class _Scores:
 def _frame(index: NDArray[Any]) -> tuple[Float, float]:
     """Mean and largest absolute value of the index: shifting loses no distance and saves digits."""
     mean, largest = np.zeros(index.shape[1]), 0.0
-    for first in range(0, len(index), _INDEX_ROWS):
-        block = np.asarray(index[first : first + _INDEX_ROWS], dtype=np.float64)
+    step = max(1, _EXACT_ELEMENTS // max(1, index.shape[1]))
+    for first in range(0, len(index), step):
+        block = np.asarray(index[first : first + step], dtype=np.float64)
         mean += block.sum(axis=0)
         largest = max(largest, float(np.abs(block).max(initial=0.0)))
     return mean / len(index), largest or 1.0
