@@ -1,0 +1,95 @@
+"""Phantom evidence with the rules of a real run: only what was declared can be read, and nothing can be written to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.api import AttributeLabels, Evidence, ExtractorInfo, ImageSet, Needs, Role, Scores, Signature
+from ldm_eval.errors import EvidenceError
+
+__all__ = ["DeclaredEvidence"]
+
+
+@final
+class DeclaredEvidence(Evidence):
+    """Wraps ``evidence`` for a check with these ``needs``.
+
+    A run computes what its checks declare and hands arrays over as read-only memory maps. A check that reads more, or
+    writes into what it was given, works on a generous phantom and crashes in its first real run; here it does so at
+    once.
+    """
+
+    def __init__(self, evidence: Evidence, needs: Needs) -> None:
+        self.check = evidence.check
+        self.seed = evidence.seed
+        self.parameters = evidence.parameters
+        self._evidence = evidence
+        self._needs = needs
+        declared = {*needs.roles, *needs.optional, *needs.features, *needs.logits, *needs.attributes}
+        declared |= {role for score in needs.scores for role in score.roles}
+        if needs.samples:
+            declared.add("samples")
+        self._declared = declared
+
+    def has(self, role: Role) -> bool:
+        """True when there is a set of images in this role."""
+        return self._evidence.has(role)
+
+    def images(self, role: Role) -> ImageSet:
+        """The images in this role, when the check declared the role in any way."""
+        self._require(role in self._declared, f"images of '{role}'")
+        images = self._evidence.images(role)
+        groups = {name: _locked(values) for name, values in images.groups.items()}
+        labels = None if images.labels is None else _locked(images.labels)
+        return dataclasses.replace(images, pixels=_locked(images.pixels), groups=groups, labels=labels)
+
+    def features(self, role: Role) -> NDArray[np.float32]:
+        """Features, when declared."""
+        self._require(role in self._declared and bool(self._needs.features), f"features of '{role}'")
+        return _locked(self._evidence.features(role))
+
+    def logits(self, role: Role) -> NDArray[np.float32]:
+        """Logits, when declared."""
+        self._require(role in self._needs.logits, f"logits of '{role}'")
+        return _locked(self._evidence.logits(role))
+
+    def extractor(self) -> ExtractorInfo:
+        """The extractor, when features or logits were declared."""
+        self._require(bool(self._needs.features or self._needs.logits), "the extractor")
+        return self._evidence.extractor()
+
+    def scores(self, name: str, role: Role) -> Scores:
+        """A white-box score, when declared for this role."""
+        declared = any(score.name == name and role in score.roles for score in self._needs.scores)
+        self._require(declared, f"scores '{name}' of '{role}'")
+        scores = self._evidence.scores(name, role)
+        return Scores(_locked(scores.index), _locked(scores.values))
+
+    def attributes(self, role: Role) -> AttributeLabels:
+        """Attribute labels, when declared."""
+        self._require(role in self._needs.attributes, f"attribute labels of '{role}'")
+        found = self._evidence.attributes(role)
+        return dataclasses.replace(found, labels=_locked(found.labels))
+
+    def protocol(self) -> Signature:
+        """How the samples were made."""
+        return self._evidence.protocol()
+
+    def private_folder(self) -> Path | None:
+        """Where the phantom was told to write, if anywhere."""
+        return self._evidence.private_folder()
+
+    def _require(self, declared: bool, what: str) -> None:
+        if not declared:
+            raise EvidenceError(f"{self.check} asked for {what}, which it did not declare among its needs.")
+
+
+def _locked(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
