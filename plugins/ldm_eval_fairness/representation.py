@@ -27,18 +27,16 @@ from ldm_eval.api import (
     Table,
 )
 from ldm_eval.errors import ConfigError, DataError
-from ldm_eval.stats.equivalence import chi_square, gap_bounds, tost_sample_size, total_variation, worst_gap
-from ldm_eval.stats.proportions import clopper_pearson
-from ldm_eval.stats.shares import (
-    MIN_YOUDEN,
-    BinaryErrors,
-    CorrectedShare,
+from ldm_eval.stats.class_shares import (
     class_errors,
     class_shares,
     corrected_shares,
     label_counts,
     worst_case_shares,
 )
+from ldm_eval.stats.equivalence import chi_square, gap_bounds, tost_sample_size, total_variation, worst_gap
+from ldm_eval.stats.proportions import clopper_pearson
+from ldm_eval.stats.shares import MIN_YOUDEN, BinaryErrors, CorrectedShare
 from ldm_eval_fairness.targets import Targets, declared_targets
 
 __all__ = ["MAX_UNKNOWN", "Representation"]

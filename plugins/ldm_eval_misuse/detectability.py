@@ -102,8 +102,8 @@ def _accuracy(evidence: Evidence, role: Role, test: TwoSampleResult, control: Tw
         uses_extractor=True,
         floor=control.accuracy,
         note=(
-            f"p = {test.p_value:.2g} that nothing tells them apart (exact binomial, one-sided). High means traceable, "
-            f"not good; the floor is real against real. {_LIMIT}"
+            f"p = {test.p_value:.2g} if nothing told them apart (exact binomial, one-sided); high means traceable, not "
+            "good."
         ),
         classifier="logistic regression",
         penalty=PENALTY,
