@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import fnmatch
 
 import pytest
 
@@ -35,7 +35,5 @@ def test_installed_check_conforms(check: str) -> None:
 
 @pytest.mark.parametrize("suite", sorted(CATALOGUE.suites))
 def test_every_suite_selects_a_check(suite: str) -> None:
-    patterns = CATALOGUE.suites[suite].checks
-    for pattern in patterns:
-        wanted = re.compile(re.escape(pattern).replace(r"\*", ".*"))
-        assert any(wanted.fullmatch(check) for check in CATALOGUE.checks), f"'{pattern}' of '{suite}' selects nothing"
+    for pattern in CATALOGUE.suites[suite].checks:
+        assert fnmatch.filter(CATALOGUE.checks, pattern), f"'{pattern}' of '{suite}' selects nothing"
