@@ -1,0 +1,24 @@
+"""``ldm-eval card``: draw the model card of a finished run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ldm_eval.cli import console
+
+__all__ = ["card"]
+
+
+def card(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.", show_default=False)],
+    declared: Annotated[
+        Path | None, typer.Option("--declared", metavar="FILE", help="card.toml with what the author declares.")
+    ] = None,
+) -> None:
+    """Write MODEL_CARD.md of a finished run again, from its results alone; prints the path."""
+    from ldm_eval.evaluate import render_folder
+
+    console.line(str(render_folder(folder, declared).card))

@@ -1,0 +1,37 @@
+"""``ldm-eval gate``: judge a finished run by a policy."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ldm_eval.cli import console
+
+__all__ = ["gate"]
+
+
+def gate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.", show_default=False)],
+    policy: Annotated[Path, typer.Option("--policy", metavar="FILE", help="Gate policy (TOML).", show_default=False)],
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], metavar="DATE", help="Judge waivers as of this day, YYYY-MM-DD."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The verdict as JSON on stdout.")] = False,
+) -> None:
+    """Judge a finished run by a policy; nothing is sampled or measured again.
+
+    Exit code: 0 passed, 1 failed, 3 inconclusive, 4 a check crashed or is not comparable.
+    """
+    from ldm_eval.cli.verdict import verdict_document, verdict_report
+    from ldm_eval.evaluate import gate_folder
+
+    done = gate_folder(folder, policy, as_of.date() if as_of else None)
+    if as_json:
+        console.document(verdict_document(done))
+    else:
+        console.show(verdict_report(done))
+    raise typer.Exit(done.exit_code)

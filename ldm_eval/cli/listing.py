@@ -1,0 +1,35 @@
+"""``ldm-eval list``: what the installed plugins offer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ldm_eval.cli import console
+
+__all__ = ["KINDS", "list_"]
+
+
+KINDS = ("checks", "suites", "backends", "extractors", "datasets", "trainers", "attribute-classifiers")
+
+
+def list_(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help=", ".join(KINDS), show_default=False, autocompletion=lambda: list(KINDS)),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False,
+) -> None:
+    """List checks, suites, backends, extractors, datasets, trainers or attribute classifiers."""
+    from ldm_eval.cli.inventory import inventory, inventory_table
+    from ldm_eval.errors import ConfigError, did_you_mean
+    from ldm_eval.hooks.catalogue import Catalogue
+
+    if kind not in KINDS:
+        raise ConfigError(f"Cannot list '{kind}'.{did_you_mean(kind, KINDS)} What can be listed: {', '.join(KINDS)}.")
+    items = inventory(Catalogue.discover(), kind)
+    if as_json:
+        console.document([item.to_json() for item in items])
+    else:
+        console.show(inventory_table(kind, items))
