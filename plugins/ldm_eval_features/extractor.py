@@ -19,6 +19,8 @@ from ldm_eval_features import weights
 from ldm_eval_features.resize import resize
 from ldm_eval_features.weights import PublishedWeights, StateDict
 
+GPU_MICRO_BATCH = 128
+
 
 class FeatureNetwork(Protocol):
     """What an ``nn.Module`` of this plugin offers beside ``forward``."""
@@ -75,7 +77,8 @@ class Recipe:
         preprocessing: What it sees.
         published: The weights the name stands for.
         licence: SPDX id of code and weights.
-        micro_batch: Images per forward pass; of the values tried, the quickest (``benchmarks/extractors.py``).
+        micro_batch: Images per forward pass on a CPU: few enough for their activations to stay in its cache
+            (``benchmarks/extractors.py --micro-batches``). A GPU takes ``GPU_MICRO_BATCH``.
     """
 
     name: str
@@ -96,7 +99,8 @@ class NetworkExtractor:
     def __init__(self, network: FeatureNetwork, info: ExtractorInfo, recipe: Recipe, device: torch.device) -> None:
         self._network = network
         self._info = info
-        self._recipe = recipe
+        self._preprocessing = recipe.preprocessing
+        self._step = recipe.micro_batch if device.type == "cpu" else GPU_MICRO_BATCH
         self._device = device
 
     @property
@@ -116,11 +120,11 @@ class NetworkExtractor:
             )
         features = np.empty((len(images), self._info.dimension), np.float32)
         logits = np.empty((len(images), self._info.classes or 0), np.float32)
-        step = self._recipe.micro_batch
+        step = self._step
         with torch.inference_mode(), _full_precision(self._device):
             for start in range(0, len(images), step):
-                block = np.ascontiguousarray(images[start : start + step])
-                seen = self._recipe.preprocessing(torch.from_numpy(block).to(self._device))
+                block = np.array(images[start : start + step])  # a copy: the set may be a read-only memory map
+                seen = self._preprocessing(torch.from_numpy(block).to(self._device))
                 found = self._network(seen)
                 features[start : start + step] = found.cpu().numpy()
                 logits[start : start + step] = (found @ self._network.classifier.T).cpu().numpy()

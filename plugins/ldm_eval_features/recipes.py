@@ -38,7 +38,7 @@ INCEPTION_2015 = Recipe(
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     ),
     licence="Apache-2.0",
-    micro_batch=16,
+    micro_batch=8,
 )
 
 

@@ -9,6 +9,7 @@ import pickle
 import tempfile
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,9 @@ def read(path: Path, published: PublishedWeights) -> StateDict:
         ConfigError: not a state dict, truncated, a pickle that wants to run code, or weights that are not finite.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickle protocols; what cannot be read raises all the same
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
