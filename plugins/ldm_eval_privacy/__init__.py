@@ -1,1 +1,21 @@
 """Checks of memorisation and privacy leakage."""
+
+from __future__ import annotations
+
+from ldm_eval.api import CheckSpec, SuiteSpec
+from ldm_eval.hooks import hookimpl
+
+
+@hookimpl
+def ldm_eval_checks() -> list[CheckSpec]:
+    """Near copies of training images, and membership inference from the denoising loss."""
+    from ldm_eval_privacy.membership_loss import MembershipLoss
+    from ldm_eval_privacy.near_copies import NearCopies
+
+    return [CheckSpec.of(NearCopies), CheckSpec.of(MembershipLoss)]
+
+
+@hookimpl
+def ldm_eval_suites() -> list[SuiteSpec]:
+    """``privacy``: all of this family."""
+    return [SuiteSpec("privacy", "Does the model reproduce or give away its training images?", ("privacy/*",))]

@@ -1,0 +1,86 @@
+"""The private side of a copy report: which sample shows which training image. Never part of a card."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ldm_eval.api import ImageSet
+from ldm_eval.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["CopyPair", "write_pairs"]
+
+PAIRS_SHOWN = 20
+_GAP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPair:
+    """One image and the training image it is close to, by their rows in their sets."""
+
+    image: int
+    training: int
+    mirrored: bool
+    rule: str
+    difference: float
+    ratio: float | None
+
+
+def write_pairs(folder: Path | None, name: str, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> str:
+    """Write ``NAME.csv`` with all pairs and ``NAME.png`` with the closest; return a sentence that says so.
+
+    Raises:
+        StoreError: when the folder cannot be written.
+    """
+    if not pairs:
+        return ""
+    if folder is None:
+        return f"{len(pairs)} pairs were found and not written: this run has no private folder."
+    ordered = sorted(pairs, key=lambda pair: (pair.difference, pair.image))
+    shown = ordered[:PAIRS_SHOWN]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_csv(folder / f"{name}.csv", ordered, images, training)
+        _write_panels(folder / f"{name}.png", shown, images, training)
+    except OSError as error:
+        raise StoreError(f"The evidence of copies could not be written to {folder}: {error}.") from error
+    return f"{len(pairs)} pairs are listed, and the closest {len(shown)} shown, in the run's private folder."
+
+
+def _write_csv(path: Path, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "training_id", "mirrored", "rule", "rms_grey_levels", "distance_ratio"])
+        for pair in pairs:
+            ratio = "" if pair.ratio is None else f"{pair.ratio:.6g}"
+            ids = images.ids[pair.image], training.ids[pair.training]
+            writer.writerow([*ids, int(pair.mirrored), pair.rule, f"{pair.difference:.6g}", ratio])
+
+
+def _write_panels(path: Path, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> None:
+    import numpy as np
+    from PIL import Image
+
+    rows = []
+    for pair in pairs:
+        left, right = _picture(images, pair.image), _picture(training, pair.training)
+        gap = np.full((left.shape[0], _GAP, 3), 255, dtype=np.uint8)
+        rows.append(np.concatenate([left, gap, right], axis=1))
+        rows.append(np.full((_GAP, rows[0].shape[1], 3), 255, dtype=np.uint8))
+    Image.fromarray(np.concatenate(rows[:-1])).save(path)
+
+
+def _picture(images: ImageSet, row: int) -> NDArray[np.uint8]:
+    """``(H, W, 3)``, small images enlarged by a whole factor."""
+    import numpy as np
+
+    picture = images.rgb(row, row + 1)[0].transpose(1, 2, 0)
+    factor = max(1, 64 // picture.shape[0])
+    return np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
