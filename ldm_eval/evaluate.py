@@ -1,16 +1,15 @@
 """The stable Python API: run, gate and report in one call. The command line calls these functions and nothing else.
 
-    >>> from ldm_eval.evaluate import evaluate
-    >>> done = evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
-    >>> done.frame()[["check", "name", "value", "low", "high"]]    # doctest: +SKIP
+>>> from ldm_eval.evaluate import evaluate
+>>> done = evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
+>>> done.frame()[["check", "name", "value", "low", "high"]]    # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ldm_eval.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ldm_eval.gate import Verdict
+    from ldm_eval.gate import Policy, Verdict
     from ldm_eval.hooks.catalogue import Catalogue
     from ldm_eval.run.config import RunConfig
     from ldm_eval.run.plan import Plan
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate", "evaluate_config", "gate_folder", "plan_config", "render_folder"]
 
 EXIT_INCOMPLETE = 4
+DECLARED = "card.toml"
+GRID_IMAGES = 48
+"""Samples shown in the card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,47 +99,89 @@ def evaluate_config(config: RunConfig, progress: Progress | None = None) -> Eval
     from ldm_eval.run.pipeline import run
     from ldm_eval.run.progress import SilentProgress
 
-    policy = load_policy(Path(config.policy).expanduser()) if config.policy else None
-    declared = _declared(config.declared)
-    catalogue = _catalogue(config)
+    catalogue = _discover(config)
+    policy = load_policy(_policy_path(config.policy, catalogue)) if config.policy else None
+    _read_declared(config.declared)
     finished = run(config, catalogue, progress or SilentProgress(), policy.digest if policy else None)
-    return _judge_and_render(finished.folder, finished.results, policy, declared, catalogue)
+    if config.declared:
+        _keep_declared(finished.folder, config.declared)
+    return _judge_and_render(finished.folder, finished.results, policy, catalogue)
 
 
 def plan_config(config: RunConfig, progress: Progress | None = None) -> Plan:
-    """What a configuration would do, without doing it (``--dry-run``)."""
+    """What a configuration would do and cost, without doing it (``--dry-run``)."""
+    from ldm_eval.run.estimate import with_cost
     from ldm_eval.run.pipeline import prepare
     from ldm_eval.run.progress import SilentProgress
 
-    return prepare(config, _catalogue(config), progress or SilentProgress()).plan
+    return with_cost(prepare(config, _discover(config), progress or SilentProgress()))
 
 
 def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> Evaluation:
-    """Judge a finished run by a policy and write the verdict and the card again; nothing is sampled or measured."""
+    """Judge a finished run by a policy and write verdict and card again; nothing is sampled or measured.
+
+    Raises:
+        PolicyError: when the policy cannot be read.
+        StoreError: when the folder does not hold a finished run, or cannot be written.
+    """
     from ldm_eval.gate import load_policy
+    from ldm_eval.hooks.catalogue import Catalogue
     from ldm_eval.store.results import load_results
 
-    policy = load_policy(policy_file)
-    return _judge_and_render(folder, load_results(folder), policy, None, None, as_of)
+    results = load_results(folder)
+    catalogue = Catalogue.discover()
+    return _judge_and_render(folder, results, load_policy(_policy_path(str(policy_file), catalogue)), catalogue, as_of)
 
 
 def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
-    """Draw the card of a finished run again, with the verdict that is stored beside it."""
-    raise NotImplementedError
+    """Draw the card of a finished run again, with the verdict that is stored beside it.
+
+    Raises:
+        StoreError: when the folder does not hold a finished run, or cannot be written.
+        ConfigError: when ``declared`` cannot be read.
+    """
+    from ldm_eval.gate import load_verdict
+    from ldm_eval.hooks.catalogue import Catalogue
+    from ldm_eval.store.results import load_results
+
+    results = load_results(folder)
+    if declared is not None:
+        _read_declared(str(declared))
+        _keep_declared(folder, str(declared))
+    return _render(folder, results, load_verdict(folder), Catalogue.discover())
 
 
 def _judge_and_render(
-    folder: Path,
-    results: Results,
-    policy: Any,
-    declared: Mapping[str, Any] | None,
-    catalogue: Catalogue | None,
-    as_of: date | None = None,
+    folder: Path, results: Results, policy: Policy | None, catalogue: Catalogue, as_of: date | None = None
 ) -> Evaluation:
-    raise NotImplementedError
+    from ldm_eval.gate import decide
+
+    verdict = decide(results, policy, as_of or datetime.now(UTC).date()) if policy else None
+    return _render(folder, results, verdict, catalogue)
 
 
-def _declared(path: str) -> Mapping[str, Any] | None:
+def _render(folder: Path, results: Results, verdict: Verdict | None, catalogue: Catalogue) -> Evaluation:
+    from ldm_eval.report import write_report
+    from ldm_eval.store.samples import first_images
+
+    card = write_report(
+        results,
+        verdict,
+        folder,
+        declared=_read_declared(str(folder / DECLARED)) if (folder / DECLARED).is_file() else None,
+        sections=tuple(catalogue.card_sections.values()),
+        samples=first_images(folder / "samples", GRID_IMAGES),
+    )
+    return Evaluation(folder, results, verdict, card)
+
+
+def _policy_path(text: str, catalogue: Catalogue) -> Path:
+    """A policy by file, or by the name of a shipped model that has one."""
+    shipped = catalogue.models.get(text)
+    return shipped.policy() if shipped and shipped.policy else Path(text).expanduser()
+
+
+def _read_declared(path: str) -> Mapping[str, Any] | None:
     import tomllib
 
     if not path:
@@ -145,16 +189,20 @@ def _declared(path: str) -> Mapping[str, Any] | None:
     try:
         with Path(path).expanduser().open("rb") as stream:
             return tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"Cannot read what the author declares from {path}: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"Cannot read what the author declares from {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}, which the author declares, is not valid TOML: {error}.") from error
 
 
-def _catalogue(config: RunConfig) -> Catalogue:
+def _keep_declared(folder: Path, path: str) -> None:
+    """Keep a copy in the run folder, so that the card can be drawn again from the folder alone."""
+    from ldm_eval.store.atomic import write_bytes
+
+    write_bytes(folder / DECLARED, Path(path).expanduser().read_bytes())
+
+
+def _discover(config: RunConfig) -> Catalogue:
     from ldm_eval.hooks.catalogue import Catalogue
 
     return Catalogue.discover(config.disable_plugin, config.plugin)
-
-
-def environment_settings() -> Mapping[str, str]:
-    """The process environment; a function so that a test can replace it."""
-    return os.environ

@@ -23,6 +23,8 @@ _OURS = (
     "results.json",
     "gate.json",
     "MODEL_CARD.md",
+    "card.toml",
+    "worker.log",
     "events.jsonl",
 )
 

@@ -93,7 +93,8 @@ def _recognising(ref: ModelRef, text: str, catalogue: Catalogue) -> BackendSpec:
     state = _what_is_there(ref)
     raise ModelError(
         f"Model '{text}': {state}, and no backend recognises it (tried {', '.join(surety)}). It may be empty, "
-        "truncated or of another kind; give a checkpoint made by `ldm-eval train`, or a folder, zip or npz of finished images."
+        "truncated or of another kind; give a checkpoint made by `ldm-eval train`, or a folder, zip or npz of "
+        "finished images."
     )
 
 

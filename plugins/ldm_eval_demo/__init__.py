@@ -1,1 +1,49 @@
-"""The embedded default: dataset, trained checkpoint, policy."""
+"""The embedded default: a dataset, a checkpoint trained on it by ``ldm-eval train``, and a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldm_eval.api import DataRef, DatasetSpec, ImageSet, ModelSpec
+from ldm_eval.hooks import hookimpl
+
+_HERE = Path(__file__).parent
+
+
+def _recognises(ref: DataRef) -> float:
+    return 1.0 if ref.name_and_split[0] == "demo" else 0.0
+
+
+def _load(ref: DataRef, split: str) -> ImageSet:
+    from ldm_eval_demo.digits import load
+
+    return load(ref, split)
+
+
+@hookimpl
+def ldm_eval_datasets() -> list[DatasetSpec]:
+    """The demo's real digits."""
+    return [
+        DatasetSpec(
+            name="demo",
+            summary="1,797 real handwritten digits, 8x8 grey, half of them kept from training",
+            licence="CC-BY-4.0",
+            splits=("train", "holdout"),
+            recognises=_recognises,
+            load=_load,
+            holdout_split="holdout",
+        )
+    ]
+
+
+@hookimpl
+def ldm_eval_models() -> list[ModelSpec]:
+    """The demo's checkpoint and its policy."""
+    return [
+        ModelSpec(
+            name="demo",
+            summary="a small pixel diffusion model of the demo's digits",
+            path=lambda: _HERE / "demo.pt",
+            policy=lambda: _HERE / "policy.toml",
+        )
+    ]
