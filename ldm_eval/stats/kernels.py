@@ -165,8 +165,9 @@ def _statistics(kernel: Array, everything: float, labels: Array, n: int) -> Arra
 def _pairs(x: Features, y: Features | None) -> _Pairs:
     """Row, column and square sums of the kernel; ``y`` None: x with itself, diagonal left out."""
     other = x if y is None else y
-    dtype: type[np.float32] | type[np.float64] = np.float64 if len(x) * len(other) <= _EXACT_PAIRS else np.float32
-    left, right = np.asarray(x, dtype=dtype), np.asarray(other, dtype=dtype)
+    exact = len(x) * len(other) <= _EXACT_PAIRS
+    left: Features = x.astype(np.float64) if exact else x.astype(np.float32)
+    right: Features = other.astype(np.float64) if exact else other.astype(np.float32)
     rows, columns, squares = np.zeros(len(x)), np.zeros(len(other)), 0.0
     step = max(1, (1 << 23) // len(other))
     for start in range(0, len(x), step):

@@ -1,1 +1,28 @@
-"""Checks of quality and diversity."""
+"""Checks of quality and diversity: Fréchet distance, KID, Inception score, precision and recall."""
+
+from __future__ import annotations
+
+from ldm_eval.api import CheckSpec, SuiteSpec
+from ldm_eval.hooks import hookimpl
+
+
+@hookimpl
+def ldm_eval_checks() -> list[CheckSpec]:
+    """The checks of this plugin."""
+    from ldm_eval_quality.frechet_distance import FrechetDistanceCheck
+    from ldm_eval_quality.inception_score import InceptionScoreCheck
+    from ldm_eval_quality.kernel_distance import KernelDistanceCheck
+    from ldm_eval_quality.precision_recall import PrecisionRecallCheck
+
+    return [
+        CheckSpec.of(FrechetDistanceCheck),
+        CheckSpec.of(KernelDistanceCheck),
+        CheckSpec.of(InceptionScoreCheck),
+        CheckSpec.of(PrecisionRecallCheck),
+    ]
+
+
+@hookimpl
+def ldm_eval_suites() -> list[SuiteSpec]:
+    """Everything in the quality family."""
+    return [SuiteSpec("quality", "how close samples are to real images, how varied, how sharp", ("quality/*",))]

@@ -1,0 +1,68 @@
+"""The sets of features that a distance is taken between: which are there, usable, and what the distance is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ldm_eval.api import Evidence, Invalid, NotApplicable, Role
+from ldm_eval.errors import EvidenceError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MINIMUM", "REAL_COMPANIONS", "companions", "is_inception", "refusal", "usable_features"]
+
+MINIMUM = 50
+"""Fewest images on each side. Below it the bias of a distance is larger than most differences between models."""
+
+REAL_COMPANIONS: tuple[Role, ...] = ("training", "holdout")
+"""The other real sets a distance is taken to, where they are there."""
+
+
+def is_inception(evidence: Evidence) -> bool:
+    """True for the 2015 Inception weights with their own preprocessing: only then is a distance called FID or KID."""
+    return evidence.extractor().name == "inception-2015"
+
+
+def refusal(evidence: Evidence, minimum: int = MINIMUM) -> NotApplicable | Invalid | None:
+    """Why samples and reference cannot be compared, or None when they can.
+
+    Raises:
+        EvidenceError: when features are not finite: that is a fault of the extractor or the images, not an answer.
+    """
+    for role in ("samples", "reference"):
+        count = len(usable_features(evidence, role))
+        if count < minimum:
+            return NotApplicable(
+                f"The {role} set has {count} images and this check needs at least {minimum}; give it more images."
+            )
+    reference = usable_features(evidence, "reference")
+    if not np.ptp(reference, axis=0).any():
+        return Invalid(
+            f"All {len(reference)} reference images have one and the same feature vector; "
+            "check that the reference holds different images and that the extractor sees them."
+        )
+    return None
+
+
+def usable_features(evidence: Evidence, role: Role) -> NDArray[np.float32]:
+    """The features of a role, refused when a value is not finite.
+
+    Raises:
+        EvidenceError: naming the images whose features are not finite.
+    """
+    features = evidence.features(role)
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise EvidenceError(
+            f"{len(bad)} of {len(features)} feature vectors of the {role} set are not finite (first: image {bad[0]}); "
+            f"look at these images and at the extractor '{evidence.extractor().name}'."
+        )
+    return features
+
+
+def companions(evidence: Evidence, minimum: int = MINIMUM) -> tuple[Role, ...]:
+    """Training and holdout, those of them that are there with at least ``minimum`` images."""
+    return tuple(role for role in REAL_COMPANIONS if evidence.has(role) and len(evidence.images(role)) >= minimum)

@@ -1,0 +1,255 @@
+"""Fréchet distance of the samples to real images, with its floor, and to training and held-out images beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.api import (
+    Alarm,
+    Evidence,
+    Figure,
+    Finding,
+    Invalid,
+    Measurement,
+    Needs,
+    NotApplicable,
+    PhantomCase,
+    Phantoms,
+    Role,
+    Series,
+    Table,
+)
+from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
+from ldm_eval.stats.resampling import disjoint_parts, subset
+from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, usable_features
+
+__all__ = ["FrechetDistanceCheck"]
+
+_ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
+_UNIT = "squared feature distance"
+_FACTORY = "ldm_eval_quality.phantoms:gaussian"
+_SIZES: Mapping[str, int | float | str] = {"check": "quality/frechet_distance", "dimension": 16, "n": 600, "m": 1200}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Floor:
+    """The distance between two disjoint parts of the reference, and of as many samples to one of these parts."""
+
+    real: FrechetDistance
+    matched: FrechetDistance
+    excess: FrechetDifference
+
+
+@final
+class FrechetDistanceCheck:
+    """Squared Fréchet distance between Gaussians fitted to features of samples and of real images; lower is closer.
+
+    All samples are compared with the whole reference, as the field does. What that number cannot say alone is said
+    beside it: the floor (real against real), the excess over it at equal sizes, and the distances to training and to
+    held-out images at equal sizes.
+    """
+
+    id: ClassVar[str] = "quality/frechet_distance"
+    title: ClassVar[str] = "Fréchet distance"
+    question: ClassVar[str] = "How far is the distribution of the samples from that of real images?"
+    needs: ClassVar[Needs] = Needs(
+        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=_ROLES
+    )
+    phantoms: ClassVar[Phantoms] = Phantoms(
+        measurement="frechet_distance_excess",
+        alarm=Alarm("low", ">", 0.0),
+        catches=PhantomCase(
+            _FACTORY, "every feature shifted by 0.2 standard deviations", {**_SIZES, "shift": 0.2}, 0.64
+        ),
+        leaves_alone=PhantomCase(_FACTORY, "another draw from the reference's distribution", _SIZES, 0.0),
+    )
+
+    def run(self, evidence: Evidence) -> Sequence[Finding] | NotApplicable | Invalid:
+        """Measure the distances. NotApplicable for too few images, Invalid for a constant reference."""
+        refused = refusal(evidence)
+        if refused is not None:
+            return refused
+        name = "fid" if is_inception(evidence) else "frechet_distance"
+        samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
+        headline = frechet_distance(samples, reference)
+        floor = _floor(evidence, samples, reference)
+        others = _to_companions(evidence, samples, headline)
+        findings: list[Finding] = [
+            evidence.measurement(
+                name,
+                headline.value,
+                headline.interval,
+                n=headline.n,
+                unit=_UNIT,
+                direction="lower",
+                against="reference",
+                uses_extractor=True,
+                floor=floor.real.value,
+                note=_headline_note(headline, floor.real),
+            ),
+            _excess(evidence, f"{name}_excess", floor),
+        ]
+        twins = [role for role in others if _same_set(evidence, role) and others[role].m == headline.m]
+        for role, distance in others.items():
+            if role not in twins:
+                findings.append(_to_companion(evidence, f"{name}_to_{role}", role, distance))
+        if len(others) == 2:
+            findings.append(_gap(evidence, f"{name}_gap", others))
+        shown = {role: distance for role, distance in others.items() if role not in twins}
+        rows: dict[str, FrechetDistance] = {f"samples – reference{_also(twins)}": headline}
+        rows |= {f"samples – {role}": distance for role, distance in shown.items()}
+        rows |= {"samples – part of reference": floor.matched, "real – real (floor)": floor.real}
+        return [*findings, _table(name, rows), _figure(name, rows, floor.real.value)]
+
+
+def _floor(evidence: Evidence, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> _Floor:
+    """Part the reference in two; measure real and generated images against the second part at equal sizes."""
+    size = min(len(samples), len(reference) // 2)
+    order = disjoint_parts(len(reference), len(reference) // 2, evidence.rng("parts of the reference"))
+    first = order.first[:size]
+    rest = np.setdiff1d(np.arange(len(reference)), first)
+    chosen = subset(len(samples), size, evidence.rng("samples for the floor"))
+    real = frechet_distance(reference[first], reference[rest])
+    matched = frechet_distance(samples[chosen], reference[rest])
+    return _Floor(real, matched, difference(matched, real, shared="y"))
+
+
+def _to_companions(
+    evidence: Evidence, samples: NDArray[np.float32], headline: FrechetDistance
+) -> dict[Role, FrechetDistance]:
+    """Distances to training and holdout, each cut to the size of the smaller one so that their bias is the same."""
+    roles = companions(evidence)
+    size = min((len(evidence.images(role)) for role in roles), default=0)
+    found: dict[Role, FrechetDistance] = {}
+    for role in roles:
+        if _same_set(evidence, role) and size == headline.m:
+            found[role] = headline
+            continue
+        features = usable_features(evidence, role)
+        rows = subset(len(features), size, evidence.rng(f"subset of {role}"))
+        found[role] = frechet_distance(samples, features[rows])
+    return found
+
+
+def _excess(evidence: Evidence, name: str, floor: _Floor) -> Measurement:
+    return evidence.measurement(
+        name,
+        floor.excess.value,
+        floor.excess.interval,
+        n=floor.matched.n,
+        unit=_UNIT,
+        direction="lower",
+        against="reference",
+        uses_extractor=True,
+        note=(
+            f"{floor.matched.n} samples and {floor.real.n} real images, each against the same {floor.real.m} other "
+            "real images; zero in expectation for a perfect model at every n."
+        ),
+        real_n=floor.real.n,
+        other_real_n=floor.real.m,
+    )
+
+
+def _to_companion(evidence: Evidence, name: str, role: Role, distance: FrechetDistance) -> Measurement:
+    return evidence.measurement(
+        name,
+        distance.value,
+        distance.interval,
+        n=distance.n,
+        unit=_UNIT,
+        direction="none",
+        against=role,
+        uses_extractor=True,
+        note=f"To {distance.m} images of the {role} set; compare with the other real sets at this size only.",
+        real_n=distance.m,
+    )
+
+
+def _gap(evidence: Evidence, name: str, others: Mapping[Role, FrechetDistance]) -> Measurement:
+    gap = difference(others["holdout"], others["training"], shared="x")
+    return evidence.measurement(
+        name,
+        gap.value,
+        gap.interval,
+        n=others["holdout"].n,
+        unit=_UNIT,
+        direction="lower",
+        against="holdout",
+        uses_extractor=True,
+        note=(
+            f"Distance to held-out minus distance to training images, {others['holdout'].m} of each: above zero the "
+            "samples are closer to what the model was trained on than to fresh data, as copies would be."
+        ),
+        real_n=others["holdout"].m,
+        training_digest=evidence.images("training").digest,
+    )
+
+
+def _same_set(evidence: Evidence, role: Role) -> bool:
+    return evidence.images(role).digest == evidence.images("reference").digest
+
+
+def _also(twins: Sequence[str]) -> str:
+    return f" (= {', '.join(twins)})" if twins else ""
+
+
+def _headline_note(distance: FrechetDistance, floor: FrechetDistance) -> str:
+    text = f"Floor: {floor.n} against {floor.m} disjoint real images."
+    if floor.n < distance.n:
+        text += " The reference is too small for a floor at the full sizes, so the floor reads high; see the excess."
+    if min(distance.n, distance.m) < 2 * distance.dimension:
+        text += (
+            f" With fewer than 2 x {distance.dimension} images the distance reads far above its limit at infinite n: "
+            "compare at equal n only."
+        )
+    return text
+
+
+def _table(name: str, rows: Mapping[str, FrechetDistance]) -> Table:
+    return Table(
+        name=f"{name}_parts",
+        title="Fréchet distances and what they are made of",
+        columns=("sets", "n", "m", "distance", "low", "high", "means", "covariances", "negative mass"),
+        rows=tuple(
+            (
+                label,
+                found.n,
+                found.m,
+                found.value,
+                found.interval.low,
+                found.interval.high,
+                found.mean_term,
+                found.covariance_term,
+                found.negative_mass,
+            )
+            for label, found in rows.items()
+        ),
+        note="Intervals are for the expected distance at these n and m; only rows with equal sizes compare.",
+    )
+
+
+def _figure(name: str, rows: Mapping[str, FrechetDistance], floor: float) -> Figure:
+    found = tuple(rows.values())
+    return Figure(
+        name=f"{name}_distances",
+        kind="intervals",
+        title="Fréchet distance of the samples to real sets",
+        alt="One interval for each real set, and one for real against real images. Above that floor is distance.",
+        x_label="sets compared",
+        y_label=_UNIT,
+        series=(
+            Series(
+                "distance",
+                tuple(rows),
+                tuple(one.value for one in found),
+                tuple(one.interval.low for one in found),
+                tuple(one.interval.high for one in found),
+            ),
+        ),
+        lines={"floor (real against real)": floor},
+    )
