@@ -85,6 +85,8 @@ class CorrectedShare:
         youden: J of the classifier for this class.
         clipped: True when the point or a bound fell outside [0, 1] and was clipped: the classifier's errors on the
             labelled images do not fit these images well, or the share is at the border.
+        outside: True when the whole interval fell outside [0, 1]: no share explains what was seen, so the errors on
+            the labelled images are not the errors on these. The bounds then mean nothing.
     """
 
     value: float
@@ -95,6 +97,7 @@ class CorrectedShare:
     adjusted: float
     youden: float
     clipped: bool
+    outside: bool = False
 
 
 def rogan_gladen(raw: float, sensitivity: float, specificity: float) -> float:
@@ -150,6 +153,7 @@ def lang_reiczigel(
         adjusted=share,
         youden=errors.youden,
         clipped=(centre - width < 0 or centre + width > 1 or not 0 <= point <= 1),
+        outside=(centre + width < 0 or centre - width > 1),
     )
 
 

@@ -21,8 +21,8 @@ tuned: the errors are counted with the same rule, so that the correction of shar
 MIN_PER_CLASS = 20
 """Fewer labelled images of a class than this, to fit on or to count errors on, are refused."""
 
-PENALTY = 0.01
-"""Ridge penalty on standardised features; fixed beforehand."""
+PENALTY = 0.003
+"""Ridge penalty on standardised features; fixed beforehand (on MNIST, where 0.003 to 0.1 recognise 92 to 85 %)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +50,8 @@ class Probe:
         self._classifier = classifier
         self.confusion = _confusion(self._label(counted.features), counted, classifier)
         self.limits = (
-            f"Fitted on {fitted}; its errors were counted on {counted.source}. They are errors on real images and may "
-            "differ on generated ones."
+            f"A linear classifier fitted on {fitted}; its errors are those on other real images and may differ on "
+            "generated ones."
         )
 
     def classify(self, images: NDArray[np.uint8], features: NDArray[np.float32]) -> NDArray[np.str_]:

@@ -83,6 +83,11 @@ class _Case:
         confusion = self.labels.confusion
         return hashlib.sha256(repr((confusion.classes, confusion.counts)).encode()).hexdigest()[:16]
 
+    @property
+    def simultaneous_level(self) -> float:
+        """Level at which all classes together err on one side with half of 1 - level (Bonferroni)."""
+        return 1 - (1 - self.level) / 2 / len(self.classes)
+
     def shares(self, level: float) -> tuple[CorrectedShare, ...]:
         correct = worst_case_shares if self.open_ended else corrected_shares
         return correct(self.counts, self.labels.confusion, level)
@@ -137,6 +142,13 @@ class Representation:
             )
         level, margin = _setting(evidence, "level", 0.95), _setting(evidence, "margin", 0.05)
         case = _Case(labels, counts, errors, targets, level, margin)
+        for name, share in zip(classes, case.shares(case.simultaneous_level), strict=True):
+            if share.outside:
+                return Invalid(
+                    f"{share.raw:.1%} of the images were called '{name}', which no true share explains: the classifier "
+                    f"'{labels.classifier}' errs otherwise on these images than on the labelled ones. Count its "
+                    "errors on labelled generated images, or use another classifier."
+                )
         return [
             *_shares(evidence, case),
             _worst_gap(evidence, case),
@@ -179,10 +191,9 @@ def _shares(evidence: Evidence, case: _Case) -> list[Measurement]:
 
 
 def _worst_gap(evidence: Evidence, case: _Case) -> Measurement:
-    tail = (1 - case.level) / 2
     targets = case.targets.shares
     upper = [gap_bounds(s.value, s.low, s.high, t) for s, t in zip(case.shares(case.level), targets, strict=True)]
-    strict_shares = case.shares(1 - tail / len(targets))
+    strict_shares = case.shares(case.simultaneous_level)
     lower = [gap_bounds(s.value, s.low, s.high, t) for s, t in zip(strict_shares, targets, strict=True)]
     worst = worst_gap(upper, lower)
     name = case.classes[max(range(len(upper)), key=lambda index: upper[index].value)]
