@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without "é" must not end a run
+    if not sys.stdout.isatty() and "FORCE_COLOR" not in os.environ:
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # typer would colour help in the log of a GitHub action
     sys.exit(_exit_code(given))
 
 

@@ -113,7 +113,7 @@ class LogProgress(TrainingProgress):
 
     def finish(self) -> None:
         """Say how long it took."""
-        if self._stage:
+        if self._stage and (self._done or self._total is None):
             took = clock(time.monotonic() - self._started)
             count = f"{self._done} of {self._total}, " if self._total else ""
             console.note(f"{self._stage}: {count}took {took}{self._beside()}")

@@ -69,6 +69,24 @@ def given_only(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: ",".join(value) if isinstance(value, list) else value for name, value in typed.items()}
 
 
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number; found '{text}'.") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number; found '{text}'.") from None
+
+
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {int: _whole_number, float: _number}
+"""typer's own messages do not say what was found."""
+
+
 def _kind(hint: Any) -> Any:
     """The option's type: ``int`` -> ``int | None``, ``tuple[str, ...]`` -> ``list[str] | None``."""
     return (list[str] if get_args(hint) else hint) | None
@@ -84,6 +102,7 @@ def _option(setting: Field[Any], hint: Any, panels: bool) -> Any:
         help=setting.metadata["help"] + _default(setting),
         show_default=False,
         metavar=None if hint is bool else _metavar(setting.name, hint),
+        parser=_PARSERS.get(hint),
         rich_help_panel=panel if panels else None,
         autocompletion=_COMPLETIONS.get(setting.name),
     )

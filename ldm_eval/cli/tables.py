@@ -118,7 +118,9 @@ def results_document(results: Results) -> dict[str, Any]:
 def findings_table(findings: Sequence[Finding]) -> Table:
     """What ``doctor`` found."""
     marks = {"ok": Text("ok", "green"), "note": Text("note", "yellow"), "problem": Text("problem", "bold red")}
-    return plain_table("Doctor", ("", "", ""), [(marks[f.state], Text(f.subject, "bold"), f.text) for f in findings])
+    return plain_table(
+        "Doctor", ("", "looked at", "found"), [(marks[f.state], Text(f.subject, "bold"), f.text) for f in findings]
+    )
 
 
 def settings_table(resolved: ResolvedConfig) -> Table:

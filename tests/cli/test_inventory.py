@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ldm_eval.api import DatasetSpec
+from ldm_eval.cli import inventory as module
+from ldm_eval.cli.app import app
+from ldm_eval.cli.inventory import inventory
+from ldm_eval.cli.listing import KINDS
+from ldm_eval.hooks import hookimpl
+from ldm_eval.hooks.catalogue import Catalogue
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_lists_for_people_and_for_programs(kind: str) -> None:
+    table = CliRunner().invoke(app, ["list", kind], catch_exceptions=False)
+    document = json.loads(CliRunner().invoke(app, ["list", kind, "--json"], catch_exceptions=False).stdout)
+    assert table.exit_code == 0
+    assert document
+    for item in document:
+        assert {"name", "summary", "plugin", "unavailable"} <= set(item)
+
+
+class _Plugin:
+    """Offers a dataset whose extra is not installed."""
+
+    @hookimpl
+    def ldm_eval_datasets(self) -> list[DatasetSpec]:
+        def load(*_: object) -> None:
+            raise AssertionError
+
+        spec = DatasetSpec(
+            "faces", "Faces.", "CC0-1.0", ("train",), lambda _: 0.0, load, requires=("no_such",), extra="faces"
+        )  # type: ignore[arg-type]
+        return [spec]
+
+
+def test_what_lacks_an_extra_says_which_line_enables_it() -> None:
+    catalogue = Catalogue()
+    from ldm_eval.hooks.catalogue import PluginRecord
+
+    catalogue._add(PluginRecord("mine", "mine"), _Plugin)
+    (item,) = inventory(catalogue, "datasets")
+    assert item.plugin == "mine"
+    assert "pip install 'ldm-eval[faces]'" in item.unavailable
+    assert "pip install 'ldm-eval[faces]'" in str(module._described(item))
+
+
+def test_a_broken_plugin_is_listed_with_its_error_and_the_others_still_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_plugin.py").write_text("raise RuntimeError('half [installed]')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    discovered = Catalogue.discover((), ("broken_plugin",))
+    monkeypatch.setattr(Catalogue, "discover", classmethod(lambda cls: discovered))
+    done = CliRunner().invoke(app, ["plugins"], catch_exceptions=False, env={"COLUMNS": "120"})
+    assert done.exit_code == 0
+    assert "cannot be used: RuntimeError: half [installed]" in done.stdout
+    assert "backends: native" in done.stdout
+    document = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
+    assert {record["name"]: record["error"] for record in document}["broken_plugin"].startswith("RuntimeError")
