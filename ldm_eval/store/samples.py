@@ -126,7 +126,7 @@ class SampleStore:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as shard:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                 stored, digests = shard["arr_0"], shard["sha256"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
@@ -155,8 +155,11 @@ def first_images(folder: Path, count: int) -> NDArray[np.uint8] | None:
         path = folder / Path(name).name
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as shard:
-            parts.append(shard["arr_0"].transpose(0, 3, 1, 2))
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
+                parts.append(shard["arr_0"].transpose(0, 3, 1, 2))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(f"{path} is damaged ({error}); run again with --no-resume.") from error
     return np.concatenate(parts)[:count] if parts else None
 
 
