@@ -22,7 +22,7 @@ from typing import Literal, final
 import numpy as np
 from scipy.special import bdtr, bdtrc
 
-from ldm_eval.api import Alarm, Check, CheckSpec, Evidence, Interval, Measurement, PhantomCase, Phantoms
+from ldm_eval.api import Alarm, Check, CheckSpec, Evidence, Interval, Invalid, Measurement, PhantomCase, Phantoms
 from ldm_eval.errors import ConfigError, PluginError, did_you_mean
 from ldm_eval.testing.declared import DeclaredEvidence
 from ldm_eval.testing.inspection import description_problems, import_problems, report_problems
@@ -35,14 +35,21 @@ REJECTED_BELOW = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class CaseTally:
-    """How one phantom went: alarms raised and, where the truth is known, intervals that held it, out of ``seeds``.
+    """How one phantom went.
 
-    ``seeds`` counts the runs that gave the measurement; a crash is a problem, not a quiet instrument.
+    Attributes:
+        effect: The phantom in words.
+        seeds: Runs that gave the measurement or answered Invalid; a crash is a problem, not a quiet instrument.
+        alarms: Runs that raised the alarm.
+        invalid: Runs that answered Invalid (a premise that is tested fails by chance now and then): no alarm.
+        truth: The exact value, where it is known.
+        covered: Intervals that held it.
     """
 
     effect: str
     seeds: int
     alarms: int
+    invalid: int = 0
     truth: float | None = None
     covered: int | None = None
 
@@ -68,7 +75,9 @@ class ConformanceReport:
         for name, tally in (("catches", self.catches), ("leaves alone", self.leaves_alone)):
             if tally is not None:
                 covered = "" if tally.covered is None else f"; {tally.covered} intervals hold {tally.truth:g}"
-                lines.append(f"  {name} ({tally.effect}): alarm in {tally.alarms} of {tally.seeds} seeds{covered}")
+                invalid = f", invalid in {tally.invalid}" if tally.invalid else ""
+                counts = f"alarm in {tally.alarms} of {tally.seeds} seeds{invalid}{covered}"
+                lines.append(f"  {name} ({tally.effect}): {counts}")
         return "\n".join([*lines, *(f"  - {problem}" for problem in self.problems)])
 
 
@@ -90,8 +99,9 @@ def examine(spec: CheckSpec, *, seeds: int = 20, first_seed: int = 0) -> Conform
     Looked at: the description; what importing the check's module drags in; that only declared evidence is read and
     none is written to; the types and names returned; finite values inside their intervals; equal findings from equal
     evidence; global random generators left alone; the alarm rate on both phantoms against what was promised; and,
-    where the truth is known, how often the interval holds it. Rates are judged by exact binomial tails: a promise is
-    rejected only when the count would have a probability below 0.001 under it.
+    where the truth is known, how often the interval holds it. A run that answers Invalid raises no alarm, and may do
+    so as often as false alarms are tolerated. Rates are judged by exact binomial tails: a promise is rejected only
+    when the count would have a probability below 0.001 under it.
 
     Args:
         spec: The check. For a class, ``CheckSpec.of(TheCheck)``.
@@ -179,6 +189,7 @@ def _examine_case(spec: CheckSpec, name: Literal["catches", "leaves_alone"], see
     case: PhantomCase = getattr(spec.phantoms, name)
     complaints = _Complaints(name, seeds)
     measured: list[Measurement] = []
+    refusals: list[str] = []
     for seed in range(first_seed, first_seed + seeds):
         try:
             report = _report(spec, case, seed, complaints, thorough=seed == first_seed)
@@ -186,13 +197,17 @@ def _examine_case(spec: CheckSpec, name: Literal["catches", "leaves_alone"], see
             complaints.add(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
             continue
         found = _looked_at(spec.phantoms, report)
-        if isinstance(found, str):
-            complaints.add(found)
-        else:
+        if isinstance(found, Measurement):
             measured.append(found)
+        elif isinstance(found, Invalid):
+            refusals.append(found.reason)
+        else:
+            complaints.add(found)
     covered = None if case.truth is None else sum(_holds(m.interval, case.truth) for m in measured)
     alarms = sum(spec.phantoms.alarm.raised_by(m) for m in measured)
-    tally = CaseTally(case.effect, len(measured), alarms, case.truth, covered)
+    tally = CaseTally(case.effect, len(measured) + len(refusals), alarms, len(refusals), case.truth, covered)
+    if bdtrc(len(refusals) - 1, max(1, tally.seeds), spec.phantoms.false_alarms) < REJECTED_BELOW:
+        complaints.add(f"it answered Invalid in {len(refusals)} of {tally.seeds} seeds, last: {refusals[-1]}")
     return _CaseRun(tally, tuple(m.interval.level for m in measured), complaints.lines())
 
 
@@ -221,8 +236,10 @@ def _global_generators() -> tuple[object, ...]:
     return random.getstate(), bytes(numpy_state["key"]), numpy_state["pos"], torch_state
 
 
-def _looked_at(phantoms: Phantoms, report: object) -> Measurement | str:
-    """The measurement that the alarm looks at, or a sentence that says it is not there."""
+def _looked_at(phantoms: Phantoms, report: object) -> Measurement | Invalid | str:
+    """The measurement that the alarm looks at, or Invalid, or a sentence that says it is not there."""
+    if isinstance(report, Invalid):
+        return report
     measurements = (
         [item for item in report if isinstance(item, Measurement)] if isinstance(report, list | tuple) else []
     )

@@ -116,9 +116,11 @@ def _imported_by(name: str, file: str) -> tuple[str, ...]:
 
 
 def report_problems(spec: CheckSpec, report: object) -> Iterator[str]:
-    """What is wrong with what ``run`` returned on a phantom."""
-    if isinstance(report, NotApplicable | Invalid):
-        yield f"it answered {type(report).__name__} on its own phantom: {report.reason}"
+    """What is wrong with what ``run`` returned on a phantom. Invalid is an answer; how often it comes is counted."""
+    if isinstance(report, Invalid):
+        return
+    if isinstance(report, NotApplicable):
+        yield f"it answered NotApplicable on its own phantom: {report.reason}"
         return
     if not isinstance(report, Sequence) or isinstance(report, str):
         yield f"run() must return a list of findings; it returned {type(report).__name__}"

@@ -180,7 +180,7 @@ def test_a_check_that_declares_no_phantoms_is_named() -> None:
         (lambda e: [_mean(e), 0.5], "run() returned a float"),
         (lambda e: [_mean(e), _mean(e)], "two findings are called measurement / mean_shift"),
         (lambda e: NotApplicable("no time"), "it answered NotApplicable on its own phantom: no time"),
-        (lambda e: Invalid("no trust"), "it answered Invalid on its own phantom: no trust"),
+        (lambda e: Invalid("no trust"), "it answered Invalid in 20 of 20 seeds, last: no trust"),
         (lambda e: [], "no measurement 'mean_shift' was reported. Reported: none"),
         (lambda e: [dataclasses.replace(_mean(e), name="mean_shfit")], "Did you mean 'mean_shfit'?"),
         (lambda e: [dataclasses.replace(_mean(e), group="a")], "no measurement 'mean_shift' was reported"),
@@ -201,6 +201,17 @@ def test_a_check_that_declares_no_phantoms_is_named() -> None:
 )
 def test_what_breaks_the_rules_is_named(run: Callable[[Evidence], Any], message: str) -> None:
     assert message in _problems(_running(run))
+
+
+def test_a_premise_that_fails_by_chance_is_no_problem_and_no_alarm() -> None:
+    spec = _running(lambda e: Invalid("by chance") if e.seed == 7 else [_mean(e)])
+    report = assert_conforms(spec)
+    assert report.catches is not None
+    assert (report.catches.seeds, report.catches.alarms, report.catches.invalid) == (20, 19, 1)
+    assert "alarm in 19 of 20 seeds, invalid in 1" in report.summary()
+    often = _problems(_running(lambda e: Invalid("too often") if e.seed % 3 == 0 else [_mean(e)]))
+    assert "catches: it answered Invalid in 7 of 20 seeds, last: too often" in often
+    assert "the alarm was raised in 13 of 20 seeds" in often
 
 
 def test_the_findings_must_not_depend_on_what_ran_before() -> None:
