@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "evaluate", "evaluate_config", "gate_folder", "plan_config", "render_folder"]
 
 EXIT_INCOMPLETE = 4
-DECLARED = "card.toml"
-GRID_IMAGES = 48
-"""Samples shown in the card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +92,16 @@ def evaluate(
 
 def evaluate_config(config: RunConfig, progress: Progress | None = None) -> Evaluation:
     """Run a configuration to the end: results.json, the verdict when a policy is named, the card."""
-    from ldm_eval.gate import load_policy
+    from ldm_eval.gate import load_policy, load_verdict
     from ldm_eval.run.pipeline import run
     from ldm_eval.run.progress import SilentProgress
 
     catalogue = _discover(config)
     policy = load_policy(_policy_path(config.policy, catalogue)) if config.policy else None
-    _read_declared(config.declared)
+    declared = _read_declared(config.declared)
     finished = run(config, catalogue, progress or SilentProgress(), policy.digest if policy else None)
-    if config.declared:
-        _keep_declared(finished.folder, config.declared)
-    return _judge_and_render(finished.folder, finished.results, policy, catalogue)
+    verdict = _judge(finished.results, policy) or load_verdict(finished.folder)
+    return _render(finished.folder, finished.results, verdict, catalogue, declared)
 
 
 def plan_config(config: RunConfig, progress: Progress | None = None) -> Plan:
@@ -130,7 +126,8 @@ def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> E
 
     results = load_results(folder)
     catalogue = Catalogue.discover()
-    return _judge_and_render(folder, results, load_policy(_policy_path(str(policy_file), catalogue)), catalogue, as_of)
+    policy = load_policy(_policy_path(str(policy_file), catalogue))
+    return _render(folder, results, _judge(results, policy, as_of), catalogue, None)
 
 
 def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
@@ -145,33 +142,28 @@ def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
     from ldm_eval.store.results import load_results
 
     results = load_results(folder)
-    if declared is not None:
-        _read_declared(str(declared))
-        _keep_declared(folder, str(declared))
-    return _render(folder, results, load_verdict(folder), Catalogue.discover())
+    read = _read_declared(str(declared)) if declared is not None else None
+    return _render(folder, results, load_verdict(folder), Catalogue.discover(), read)
 
 
-def _judge_and_render(
-    folder: Path, results: Results, policy: Policy | None, catalogue: Catalogue, as_of: date | None = None
-) -> Evaluation:
+def _judge(results: Results, policy: Policy | None, as_of: date | None = None) -> Verdict | None:
     from ldm_eval.gate import decide
 
-    verdict = decide(results, policy, as_of or datetime.now(UTC).date()) if policy else None
-    return _render(folder, results, verdict, catalogue)
+    return decide(results, policy, as_of or datetime.now(UTC).date()) if policy else None
 
 
-def _render(folder: Path, results: Results, verdict: Verdict | None, catalogue: Catalogue) -> Evaluation:
-    from ldm_eval.report import write_report
-    from ldm_eval.store.samples import first_images
+def _render(
+    folder: Path,
+    results: Results,
+    verdict: Verdict | None,
+    catalogue: Catalogue,
+    declared: Mapping[str, Any] | None,
+) -> Evaluation:
+    """Write the report; what the author declared before is kept when nothing new is declared."""
+    from ldm_eval.report import load_declared, write_report
 
-    card = write_report(
-        results,
-        verdict,
-        folder,
-        declared=_read_declared(str(folder / DECLARED)) if (folder / DECLARED).is_file() else None,
-        sections=tuple(catalogue.card_sections.values()),
-        samples=first_images(folder / "samples", GRID_IMAGES),
-    )
+    said = declared if declared is not None else load_declared(folder)
+    card = write_report(results, verdict, folder, said, tuple(catalogue.card_sections.values()))
     return Evaluation(folder, results, verdict, card)
 
 
@@ -193,13 +185,6 @@ def _read_declared(path: str) -> Mapping[str, Any] | None:
         raise ConfigError(f"Cannot read what the author declares from {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}, which the author declares, is not valid TOML: {error}.") from error
-
-
-def _keep_declared(folder: Path, path: str) -> None:
-    """Keep a copy in the run folder, so that the card can be drawn again from the folder alone."""
-    from ldm_eval.store.atomic import write_bytes
-
-    write_bytes(folder / DECLARED, Path(path).expanduser().read_bytes())
 
 
 def _discover(config: RunConfig) -> Catalogue:

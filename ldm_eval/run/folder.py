@@ -23,7 +23,7 @@ _OURS = (
     "results.json",
     "gate.json",
     "MODEL_CARD.md",
-    "card.toml",
+    "declared.json",
     "worker.log",
     "events.jsonl",
 )
