@@ -174,7 +174,7 @@ def _same(found: SignatureValue, expected: SignatureValue) -> bool:
 
 def _judge_bound(rule: Rule, measurement: Measurement) -> RuleResult:
     if rule.min_n is not None and measurement.n < rule.min_n:
-        reason = f"It rests on n = {measurement.n}; the policy asks for at least {rule.min_n}."
+        reason = f"It rests on n = {measurement.n:,}; the policy asks for at least {rule.min_n:,}."
         return _result(rule, "inconclusive", reason, measurement, n_needed=rule.min_n)
     found, limit = bounds(measurement), rule.limit
     lowest = -math.inf if limit.lowest is None else limit.lowest
@@ -193,13 +193,14 @@ def _judge_bound(rule: Rule, measurement: Measurement) -> RuleResult:
 def _undecided(measurement: Measurement, found: Bounds, limit: Limit, n_needed: int | None) -> str:
     start = "The interval reaches across the limit"
     if n_needed is not None:
-        return f"{start}; about n = {n_needed} would settle it (now {measurement.n}) if the estimate stays where it is."
+        now = f"now {measurement.n:,}"
+        return f"{start}; about n = {n_needed:,} would settle it ({now}) if the estimate stays where it is."
     if measurement.value in (limit.lowest, limit.highest):
         return f"{start} and the estimate sits on it; no n would settle it."
     if not (math.isfinite(found.low) and math.isfinite(found.high)):
         side = "above" if math.isinf(found.low) else "below"
         return f"The interval bounds the truth only from {side}, so it cannot settle this rule; no n would."
-    return f"{start} and the estimate is too near it; no n up to {LARGEST_N} would settle it."
+    return f"{start} and the estimate is too near it; no n up to {LARGEST_N:,} would settle it."
 
 
 def _result(

@@ -35,11 +35,10 @@ class Limit:
     highest: float | None = None
 
     def __str__(self) -> str:
+        lowest, highest = (repr(bound).removesuffix(".0") for bound in (self.lowest, self.highest))
         if self.lowest is None:
-            return f"at most {self.highest!r}"
-        if self.highest is None:
-            return f"at least {self.lowest!r}"
-        return f"within {self.lowest!r} to {self.highest!r}"
+            return f"at most {highest}"
+        return f"at least {lowest}" if self.highest is None else f"within {lowest} to {highest}"
 
 
 @dataclass(frozen=True, slots=True)

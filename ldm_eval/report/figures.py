@@ -35,6 +35,8 @@ _STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
     "font.size": 10.0,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
@@ -172,7 +174,7 @@ def _slots(axes: Axes, series: Sequence[Series]) -> list[list[float]]:
     """Places beside each other on a named x axis: one list per series; sets the tick labels."""
     names = [str(name) if isinstance(name, str) else f"{name:g}" for name in _positions(series)]
     known = {name: i for i, name in enumerate(names)}
-    long = len(names) > 8 or sum(len(name) for name in names) > 60
+    long = len(names) * max(min(len(name), 28) for name in names) > 75
     labels = [_text(textwrap.shorten(plain(name), 28, placeholder="…") or plain(name)[:28]) for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=35 if long else 0, ha="right" if long else "center")
     axes.grid(visible=False, axis="x")
@@ -206,7 +208,7 @@ def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
     for i, (x, one) in enumerate(zip(_slots(axes, series), series, strict=True)):
         hatch = None if i < len(PALETTE) else "//"
         axes.bar(x, one.y, width=width * 0.94, color=_colour(i), label=_text(one.name), hatch=hatch, zorder=2)
-        _whiskers(axes, x, one, "#222222", width * 0.2)
+        _whiskers(axes, x, one, "#222222", width * 0.12)
 
 
 def _draw_lines(axes: Axes, series: Sequence[Series]) -> None:
@@ -254,15 +256,13 @@ def _finish(axes: Axes, figure: Figure) -> None:
     axes.set_ylabel("\n".join(textwrap.wrap(_text(figure.y_label), 44)[:2]))
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or figure.lines:
-        below = len(labels) > 3
-        place = {"loc": "outside lower center", "ncols": min(4, len(labels))} if below else {"loc": "best"}
-        owner = axes.figure if below else axes
-        owner.legend(handles, labels, fontsize=9, **place)
+        columns = 3 if max(len(label) for label in labels) < 32 else 1
+        axes.figure.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
 def _reference_lines(axes: Axes, lines: Mapping[str, float]) -> None:
     for i, (name, value) in enumerate(sorted(lines.items())):
-        axes.axhline(value, color="#555555", linewidth=1.4, linestyle=_DASHES[i % 3], label=_text(name), zorder=1)
+        axes.axhline(value, color="#555555", linewidth=1.4, linestyle=_DASHES[i % 3], label=_text(name), zorder=2.5)
 
 
 def _scale(axes: Axes, which: str, logarithmic: bool, values: Sequence[float]) -> None:
@@ -273,5 +273,13 @@ def _scale(axes: Axes, which: str, logarithmic: bool, values: Sequence[float]) -
     smallest = min((abs(value) for value in values if value), default=1.0)
     if min(values) > 0:
         setter("log")
+        _plain_ticks(axes, which, sorted(set(values)))
     else:
         setter("symlog", linthresh=smallest)
+
+
+def _plain_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """A few known points along x are labelled as they are (400, not 4 x 10^2)."""
+    if which == "x" and len(values) <= 8:
+        axes.set_xticks(values, [f"{value:,.10g}" for value in values])
+        axes.minorticks_off()

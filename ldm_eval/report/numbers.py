@@ -62,11 +62,11 @@ def decimals_for(value: float, low: float, high: float) -> int:
 
 
 def fixed(number: float, decimals: int, rounding: str = ROUND_HALF_EVEN, shift: int = 0) -> str:
-    """``number`` times 10^shift to that many decimals, exactly rounded from its shortest decimal form.
+    """``number`` times 10^shift to that many decimals, rounded once from its first twelve digits.
 
     With more than six decimals it is written as a power of ten.
     """
-    exact = Decimal(repr(float(number))).scaleb(shift)
+    exact = Decimal(f"{number:.12g}").scaleb(shift)  # 0.1 + 0.02 is 0.12000000000000001; rounding up sees 0.12
     if not exact:
         return "0"
     if decimals > MOST_DECIMALS:

@@ -126,7 +126,15 @@ def _other_tools(tool: Mapping[str, str]) -> list[str]:
 
 def digests_section(results: Results, verdict: Verdict | None) -> Section:
     """SHA-256 of the model, of every set of images, of the policies and of what the card shows."""
-    rows = [("Model", escape(results.model.get("name", "")), "", "", code(results.model.get("sha256", "")))]
+    rows = [
+        (
+            "Model",
+            escape(results.model.get("name", "")),
+            "–",
+            escape(results.model.get("licence") or "") or "not stated",
+            code(results.model.get("sha256", "")),
+        )
+    ]
     rows += [
         (
             f"Images: {escape(data.role)}",
@@ -138,10 +146,10 @@ def digests_section(results: Results, verdict: Verdict | None) -> Section:
         for data in results.data
     ]
     if results.policy_digest is not None:
-        rows.append(("Policy recorded before sampling", "", "", "", code(results.policy_digest)))
+        rows.append(("Policy recorded before sampling", "–", "–", "–", code(results.policy_digest)))
     if verdict is not None:
-        rows.append(("Policy applied", escape(verdict.policy_name), "", "", code(verdict.policy_digest)))
-    rows += [("File", escape(path), "", "", code(results.artifacts[path])) for path in sorted(results.artifacts)]
+        rows.append(("Policy applied", escape(verdict.policy_name), "–", "–", code(verdict.policy_digest)))
+    rows += [("Artifact", escape(path), "–", "–", code(results.artifacts[path])) for path in sorted(results.artifacts)]
     facts = _model_facts(results.model)
     columns = ("What", "Name", "Images", "Licence", "SHA-256")
     return Section("Model, data and digests", f"{facts}\n\n{table(columns, rows, right=(2,))}")

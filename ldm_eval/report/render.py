@@ -20,7 +20,7 @@ from ldm_eval.store.samples import first_images
 __all__ = ["CARD", "DECLARED", "GATE", "GRID_IMAGES", "load_declared", "write_report"]
 
 CARD, GATE, DECLARED = "MODEL_CARD.md", "gate.json", "declared.json"
-GRID_IMAGES = 50
+GRID_IMAGES = 64
 """How many of the first samples the grid shows."""
 
 

@@ -66,10 +66,14 @@ def family_title(family: str) -> str:
     return FAMILIES.get(family) or escape(humanise(family)) or "Unnamed family"
 
 
+_ACRONYMS = frozenset({"auc", "fd", "fid", "fpr", "is", "kid", "mmd", "tpr"})
+
+
 def humanise(name: str) -> str:
-    """``near_copy_rate`` -> ``Near copy rate``."""
-    words = " ".join(plain(name).replace("_", " ").split())
-    return words[:1].upper() + words[1:]
+    """``near_copy_rate`` -> ``Near copy rate``; known abbreviations in capitals."""
+    words = [word.upper() if word in _ACRONYMS else word for word in plain(name).replace("_", " ").split()]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]
 
 
 def level_text(interval: Interval) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ldm_eval.gate import GateStatus, RuleResult, RuleStatus, Verdict
 from ldm_eval.report.markdown import bullet_list, code, escape, quote, table
-from ldm_eval.report.numbers import decimals_for, fixed, format_count, format_number
+from ldm_eval.report.numbers import decimals_for, fixed
 from ldm_eval.report.section import Section, humanise
 
 __all__ = ["verdict_box", "waivers_section"]
@@ -43,7 +43,7 @@ def verdict_box(verdict: Verdict | None) -> str:
             [_rule_row(rule) for rule in verdict.rules],
         ),
     ]
-    remarks = [f"{code(rule.rule)}: {escape(_explained(rule))}" for rule in verdict.rules if rule.status != "pass"]
+    remarks = [f"{code(rule.rule)}: {escape(said)}" for rule in verdict.rules if (said := _explained(rule))]
     remarks += [escape(problem) for problem in verdict.problems if problem != verdict.refused]
     remarks += [f"Note: {escape(warning)}" for warning in verdict.warnings]
     if verdict.refused:
@@ -110,8 +110,7 @@ def _found(rule: RuleResult) -> str:
 
 
 def _explained(rule: RuleResult) -> str:
-    why = f" Why this limit: {rule.why}" if rule.why else ""
-    needed = ""
-    if rule.n is not None and rule.n_needed is not None and rule.status == "waived":
-        needed = f" (n = {format_count(rule.n)}, about {format_number(rule.n_needed)} would settle it)"
-    return f"{rule.reason}{needed}{why}"
+    """Why a rule is not passed, and the policy's reason for its limit; empty when there is nothing to say."""
+    reason = rule.reason if rule.status != "pass" else ""
+    why = f"Why this limit: {rule.why}" if rule.why else ""
+    return " ".join(filter(None, (reason, why)))
