@@ -114,7 +114,7 @@ def load_images(text: str) -> ImageSet:
     Raises:
         ModelError: when none does, or it cannot be read.
     """
-    from ldm_eval.hooks.catalogue import Catalogue
+    from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
 
     ref = DataRef(text)
     datasets = Catalogue.discover().datasets.values()
@@ -125,8 +125,12 @@ def load_images(text: str) -> ImageSet:
             f"No dataset is called '{text}' and no images are there. "
             f"Give a folder, zip or npz file, or a named dataset; installed: {known}."
         )
+    reason = unavailable_reason(best.requires, best.extra)
+    if reason:
+        raise ModelError(f"A phantom could not read '{text}': {reason}")
     name, split = ref.name_and_split
+    asked = split if name == best.name else ""
     try:
-        return best.load(ref, split if name == best.name else "")
+        return best.load(ref, asked or (best.splits[0] if best.splits else ""))
     except DataError as error:
         raise ModelError(f"A phantom could not read its images. {error}") from error
