@@ -82,7 +82,7 @@ def _spectrum(grey: NDArray[np.float64]) -> NDArray[np.float64]:
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     ring = np.minimum((radius / 0.5 * _RINGS).astype(int), _RINGS - 1)
     energy = [power[:, ring == r].mean(axis=1) for r in range(_RINGS) if (ring == r).any()]
-    return np.log1p(np.stack(energy, axis=1))
+    return np.asarray(np.log1p(np.stack(energy, axis=1)))
 
 
 def _thumbnail(values: NDArray[np.float64]) -> NDArray[np.float64]:
