@@ -232,7 +232,7 @@ def _spectrum(x: _Root, y: _Root) -> _Spectrum:
         return _Spectrum(values, left, right.T, 0.0)
     squares, left = linalg.eigh(product @ product.T, check_finite=False, driver="evd", overwrite_a=True)
     total = float(np.abs(squares).sum())
-    negative = float(-squares[squares < 0].sum()) / total if total else 0.0
+    negative = float(np.maximum(-squares, 0.0).sum()) / total if total else 0.0
     values = np.sqrt(np.maximum(squares, 0.0))
     scale = np.where(values > 0, values, 1.0)
     return _Spectrum(values, left, product.T @ left / scale, negative)

@@ -30,7 +30,6 @@ from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, ref
 
 __all__ = ["FrechetDistanceCheck"]
 
-_ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
 _UNIT = "squared feature distance"
 _FACTORY = "ldm_eval_quality.phantoms:gaussian"
 _SIZES: Mapping[str, int | float | str] = {"check": "quality/frechet_distance", "dimension": 16, "n": 600, "m": 1200}
@@ -58,7 +57,7 @@ class FrechetDistanceCheck:
     title: ClassVar[str] = "Fréchet distance"
     question: ClassVar[str] = "How far is the distribution of the samples from that of real images?"
     needs: ClassVar[Needs] = Needs(
-        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=_ROLES
+        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="frechet_distance_excess",

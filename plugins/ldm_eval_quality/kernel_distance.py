@@ -29,7 +29,6 @@ from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, ref
 
 __all__ = ["KernelDistanceCheck"]
 
-_ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
 _UNIT = "squared maximum mean discrepancy"
 _PERMUTATIONS = 499
 _PERMUTED_ROWS = 1000
@@ -45,7 +44,7 @@ class KernelDistanceCheck:
     title: ClassVar[str] = "Kernel distance"
     question: ClassVar[str] = "How far are the samples from real images, without the small-sample bias of FID?"
     needs: ClassVar[Needs] = Needs(
-        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=_ROLES
+        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="kernel_distance",
