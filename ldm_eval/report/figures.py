@@ -42,6 +42,8 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
 }
 _SIZE_INCHES, _DOTS_PER_INCH = (7.2, 4.0), 120
+_LABEL_CHARACTERS = 84
+"""How many characters fit below the x axis in one line."""
 GRID_WIDTH = 800
 """Width in pixels that a sample grid is brought to, about the width of a card."""
 
@@ -151,8 +153,14 @@ def _refuse_misfits(figure: Figure) -> None:
             raise EvidenceError(f"Series '{series.name}' of figure '{figure.name}' holds a number that is not finite.")
 
 
-def _text(text: str) -> str:
-    return plain(text).replace("$", r"\$")
+def _text(text: str, keep: str = "") -> str:
+    """Text that matplotlib draws as it is, never as mathematics; ``keep`` is a separator that stays."""
+    parts = text.split(keep) if keep else [text]
+    return keep.join(plain(part) for part in parts).replace("$", r"\$")
+
+
+def _wrapped(text: str, width: int) -> str:
+    return _text("\n".join(textwrap.wrap(plain(text), width)[:3]), keep="\n")
 
 
 def _colour(index: int) -> str:
@@ -163,26 +171,35 @@ def _numbers(values: Sequence[float] | Sequence[str]) -> list[float]:
     return [float(value) for value in values]
 
 
-def _positions(series: Sequence[Series]) -> list[str] | list[float]:
+def _name(x: str | float) -> str:
+    return x if isinstance(x, str) else f"{x:g}"
+
+
+def _positions(series: Sequence[Series]) -> list[str]:
     """Every x of every series once: names in order of appearance, numbers sorted."""
-    if any(isinstance(x, str) for one in series for x in one.x):
-        return list(dict.fromkeys(str(x) for one in series for x in one.x))
-    return sorted({float(x) for one in series for x in one.x})
+    every = [x for one in series for x in one.x]
+    if not any(isinstance(x, str) for x in every):
+        every = sorted(every, key=float)
+    return list(dict.fromkeys(_name(x) for x in every))
 
 
-def _slots(axes: Axes, series: Sequence[Series]) -> list[list[float]]:
-    """Places beside each other on a named x axis: one list per series; sets the tick labels."""
-    names = [str(name) if isinstance(name, str) else f"{name:g}" for name in _positions(series)]
-    known = {name: i for i, name in enumerate(names)}
-    long = len(names) * max(min(len(name), 28) for name in names) > 75
-    labels = [_text(textwrap.shorten(plain(name), 28, placeholder="…") or plain(name)[:28]) for name in names]
-    axes.set_xticks(range(len(names)), labels, rotation=35 if long else 0, ha="right" if long else "center")
+def _slots(axes: Axes, series: Sequence[Series], width: float) -> list[list[float]]:
+    """Places beside each other on a named x axis, ``width`` apart: one list per series; sets the tick labels."""
+    names = _positions(series)
+    room = _LABEL_CHARACTERS // len(names)
+    if room >= 8:
+        labels = ["\n".join(textwrap.wrap(plain(name), room)[:3]) for name in names]
+        axes.set_xticks(range(len(names)), [_text(label, keep="\n") for label in labels])
+    else:
+        labels = [textwrap.shorten(plain(name), 24, placeholder="…") or plain(name)[:24] for name in names]
+        upright = max(len(label) for label in labels) <= room
+        turn, side = (0, "center") if upright else (35, "right")
+        axes.set_xticks(range(len(names)), [_text(label) for label in labels], rotation=turn, ha=side)
+    axes.set_xlim(-0.5, len(names) - 0.5)
     axes.grid(visible=False, axis="x")
-    step = 0.8 / len(series)
-    return [
-        [known[str(x) if isinstance(x, str) else f"{x:g}"] + step * (i - (len(series) - 1) / 2) for x in one.x]
-        for i, one in enumerate(series)
-    ]
+    known = {name: i for i, name in enumerate(names)}
+    middle = (len(series) - 1) / 2
+    return [[known[_name(x)] + width * (i - middle) for x in one.x] for i, one in enumerate(series)]
 
 
 def _whiskers(axes: Axes, x: Sequence[float], series: Series, colour: str, width: float) -> None:
@@ -197,24 +214,25 @@ def _whiskers(axes: Axes, x: Sequence[float], series: Series, colour: str, width
 
 
 def _draw_intervals(axes: Axes, series: Sequence[Series]) -> None:
-    for i, (x, one) in enumerate(zip(_slots(axes, series), series, strict=True)):
+    step = min(0.15, 0.8 / len(series))
+    cap = min(0.012 * len(_positions(series)), step / 3)
+    for i, (x, one) in enumerate(zip(_slots(axes, series, step), series, strict=True)):
         axes.plot(x, one.y, _MARKERS[i % 7], color=_colour(i), label=_text(one.name), markersize=6, zorder=4)
-        _whiskers(axes, x, one, _colour(i), 0.06)
-    axes.margins(x=0.08)
+        _whiskers(axes, x, one, _colour(i), cap)
 
 
 def _draw_bars(axes: Axes, series: Sequence[Series]) -> None:
     width = 0.8 / len(series)
-    for i, (x, one) in enumerate(zip(_slots(axes, series), series, strict=True)):
+    for i, (x, one) in enumerate(zip(_slots(axes, series, width), series, strict=True)):
         hatch = None if i < len(PALETTE) else "//"
         axes.bar(x, one.y, width=width * 0.94, color=_colour(i), label=_text(one.name), hatch=hatch, zorder=2)
-        _whiskers(axes, x, one, "#222222", width * 0.12)
+        _whiskers(axes, x, one, "#222222", min(0.012 * len(_positions(series)), width / 3))
 
 
 def _draw_lines(axes: Axes, series: Sequence[Series]) -> None:
     for i, one in enumerate(series):
         x = _numbers(one.x)
-        marker = _MARKERS[i % 7] if len(x) <= 40 else ""
+        marker = _MARKERS[i % 7] if len(x) <= 40 and len(x) != 2 else ""  # two points are an edge, not data
         axes.plot(x, one.y, color=_colour(i), marker=marker, markersize=4, linewidth=1.8, label=_text(one.name))
         if one.low or one.high:
             axes.fill_between(x, one.low or one.y, one.high or one.y, color=_colour(i), alpha=0.2, linewidth=0)
@@ -251,9 +269,9 @@ def _finish(axes: Axes, figure: Figure) -> None:
     _scale(axes, "y", figure.log_y, every_y)
     if figure.kind in ("lines", "histogram"):
         _scale(axes, "x", figure.log_x, [float(x) for series in figure.series for x in series.x])
-    axes.set_title("\n".join(textwrap.wrap(_text(figure.title), 78)[:3]))
-    axes.set_xlabel(_text(figure.x_label))
-    axes.set_ylabel("\n".join(textwrap.wrap(_text(figure.y_label), 44)[:2]))
+    axes.set_title(_wrapped(figure.title, 74))
+    axes.set_xlabel(_wrapped(figure.x_label, 90))
+    axes.set_ylabel(_wrapped(figure.y_label, 40))
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1 or figure.lines:
         columns = 3 if max(len(label) for label in labels) < 32 else 1
@@ -273,13 +291,16 @@ def _scale(axes: Axes, which: str, logarithmic: bool, values: Sequence[float]) -
     smallest = min((abs(value) for value in values if value), default=1.0)
     if min(values) > 0:
         setter("log")
-        _plain_ticks(axes, which, sorted(set(values)))
+        axis = axes.yaxis if which == "y" else axes.xaxis
+        if min(values) > 1e-5 and max(values) < 1e7:
+            axis.set_major_formatter(lambda value, _: f"{value:,.10g}")  # 0.01, not 10 to the minus two
+        _label_points(axes, which, sorted(set(values)))
     else:
         setter("symlog", linthresh=smallest)
 
 
-def _plain_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """A few known points along x are labelled as they are (400, not 4 x 10^2)."""
+def _label_points(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """A few known points along x are labelled where they are."""
     if which == "x" and len(values) <= 8:
         axes.set_xticks(values, [f"{value:,.10g}" for value in values])
         axes.minorticks_off()
