@@ -25,7 +25,7 @@ EFFICIENTNET_LITE0 = Recipe(
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     licence="Apache-2.0",
-    micro_batch=8,
+    micro_batch=4,
 )
 
 INCEPTION_2015 = Recipe(
