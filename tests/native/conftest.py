@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from ldm_eval_native.trainer import NativeTrainer
 
 from ldm_eval.api import ImageSet, TrainRequest
@@ -67,3 +68,12 @@ def conditional_file(tmp_path_factory):
 def native():
     """The helpers above, for tests that train or build sets themselves."""
     return SimpleNamespace(train=train, request=training_request, image_set=image_set)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Nets this small gain nothing from threads and suffer when the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
