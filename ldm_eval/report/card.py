@@ -69,7 +69,10 @@ def build_card(
 
 def _verdict(results: Results, verdict: Verdict | None) -> str:
     partial = "**Partial results:** `--limit` cut every set of images short; these numbers are for trying things out."
-    return verdict_box(verdict) + (f"\n\n{partial}" if results.partial else "")
+    other = "**The verdict is about another model** than these results; judge them with `ldm-eval gate`."
+    elsewhere = verdict is not None and verdict.model_sha256 != str(results.model.get("sha256", ""))
+    parts = [verdict_box(verdict), other if elsewhere else "", partial if results.partial else ""]
+    return "\n\n".join(filter(None, parts))
 
 
 def _opening(results: Results) -> str:

@@ -69,6 +69,12 @@ def test_without_a_policy_the_card_says_so(results: Results) -> None:
     assert "No policy applied" in section(build_card(results, None, None), "Verdict")
 
 
+def test_a_verdict_about_another_model_is_not_passed_off_as_this_ones(results: Results, verdict: Verdict) -> None:
+    warning = "verdict is about another model"
+    assert warning not in build_card(results, verdict, None)
+    assert warning in build_card(results, replace(verdict, model_sha256="0" * 64), None)
+
+
 def test_partial_results_say_so_at_the_top(make_results: MakeResults) -> None:
     assert "Partial results" in section(build_card(make_results(partial=True), None, None), "Verdict")
 
