@@ -34,13 +34,11 @@ class CopyPair:
 
 
 def write_pairs(folder: Path | None, name: str, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> str:
-    """Write ``NAME.csv`` with all pairs and ``NAME.png`` with the closest; return a sentence that says so.
+    """Write ``NAME.csv`` with all pairs (at least one) and ``NAME.png`` with the closest; say so in a sentence.
 
     Raises:
         StoreError: when the folder cannot be written.
     """
-    if not pairs:
-        return ""
     if folder is None:
         return f"{len(pairs)} pairs were found and not written: this run has no private folder."
     ordered = sorted(pairs, key=lambda pair: (pair.difference, pair.image))

@@ -154,6 +154,8 @@ def _write(evidence: Evidence, judged: _Judged, samples: ImageSet, training: Ima
         )
         for row in flagged.nonzero()[0]
     ]
+    if not pairs:
+        return ""
     return write_pairs(evidence.private_folder(), "near_copies", pairs, samples, training)
 
 
