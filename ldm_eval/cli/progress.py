@@ -52,17 +52,13 @@ class TerminalProgress(TrainingProgress):
         from rich.progress import Progress as Bars
 
         self.finish()
-        counted = (MofNCompleteColumn(), TextColumn("[dim]left[/]"), TimeRemainingColumn()) if total else ()
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            *counted,
-            TextColumn("[dim]took[/]" if not total else "[dim]after[/]"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=console.stderr(),
-        )
-        self._task = self._bars.add_task(stage, total=total, detail="")
+        word = TextColumn("[dim]{task.fields[word]}[/]")
+        left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
+        counted = (MofNCompleteColumn(), word, left) if total else (word, TimeElapsedColumn())
+        beside = TextColumn("{task.fields[detail]}", markup=False)
+        stage_name = TextColumn("{task.description}", markup=False)
+        self._bars = Bars(stage_name, BarColumn(bar_width=16), *counted, beside, console=console.stderr())
+        self._task = self._bars.add_task(stage, total=total, detail="", word="left" if total else "since")
         self._bars.start()
 
     def advance(self, units: int = 1) -> None:
@@ -72,7 +68,9 @@ class TerminalProgress(TrainingProgress):
 
     def finish(self) -> None:
         """Close the bar."""
-        if self._bars is not None:
+        if self._bars is not None and self._task is not None:
+            if self._bars.finished:
+                self._bars.update(self._task, word="took")
             self._bars.stop()
         self._bars = self._task = None
 

@@ -33,7 +33,8 @@ _ARROWS = {"lower": "↓", "higher": "↑", "target": "◎", "none": " "}
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int = 0) -> Table:
     """A table of texts, taken literally; the last ``right`` columns are numbers."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.padding = False, (0, 1, 0, 0)
     for position, column in enumerate(columns):
         numeric = position >= len(columns) - right
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
@@ -75,11 +76,11 @@ def results_tables(results: Results) -> RenderableType:
 def _measurements(results: Results) -> Table:
     levels = {measurement.interval.level for measurement in results.measurements}
     heading = f"{levels.pop():.0%} interval".replace("%", " %") if len(levels) == 1 else "interval"
-    table = plain_table("Measurements", ("", "measurement", "value", heading, "n", "floor"), (), right=4)
+    table = plain_table("Measurements", ("measurement", "value", heading, "n", "floor"), (), right=4)
     for record in results.checks:
         if not isinstance(record.outcome, Measured):
             continue
-        table.add_row("", Text(record.check, style="bold"))
+        table.add_row(Text(record.check, style="bold"))
         for measurement in record.outcome.measurements:
             table.add_row(*_measurement_row(measurement))
     return table
@@ -88,8 +89,7 @@ def _measurements(results: Results) -> Table:
 def _measurement_row(measurement: Measurement) -> list[Text]:
     name = measurement.name + (f" · {measurement.group}" if measurement.group else "")
     return [
-        Text(_ARROWS[measurement.direction]),
-        Text(name),
+        Text(f"{_ARROWS[measurement.direction]} {name}"),
         Text(number(measurement.value)),
         Text(interval_text(measurement.interval)),
         Text(f"{measurement.n}"),

@@ -73,24 +73,26 @@ def _rules(verdict: Verdict) -> Table:
         (
             Text(rule.rule, "bold"),
             Text(rule.status.replace("_", " "), _STYLES.get(rule.status, "yellow")),
-            f"{rule.requirement}" + (" (warns only)" if rule.severity == "warn" else ""),
-            _found(rule),
-            rule.reason,
+            Text.assemble(_asked(rule), ("\n" + rule.reason, "dim")),
         )
         for rule in verdict.rules
     ]
-    return plain_table("Rules", ("rule", "answer", "asked", "found", "why"), rows)
+    return plain_table("Rules", ("rule", "answer", "asked, found and why"), rows)
+
+
+def _asked(rule: RuleResult) -> str:
+    group = f" · {rule.group}" if rule.group else ""
+    warns = " (warns only)" if rule.severity == "warn" else ""
+    return f"{rule.measurement}{group} {rule.requirement}{warns}; found {_found(rule)}"
 
 
 def _found(rule: RuleResult) -> str:
     if rule.value is None:
-        return "–"
-    bounds = f" [{number(rule.low)}, {number(rule.high)}]" if rule.low is not None and rule.high is not None else ""
-    if not bounds and rule.high is not None:
-        bounds = f" ≤ {number(rule.high)}"
-    if not bounds and rule.low is not None:
-        bounds = f" ≥ {number(rule.low)}"
-    return f"{number(rule.value)}{bounds}"
+        return "nothing"
+    if rule.low is not None and rule.high is not None:
+        return f"{number(rule.value)} [{number(rule.low)}, {number(rule.high)}]"
+    bound = f", ≤ {number(rule.high)}" if rule.high is not None else ""
+    return number(rule.value) + (f", ≥ {number(rule.low)}" if rule.low is not None else bound)
 
 
 def _where(what: str, path: str) -> Text:

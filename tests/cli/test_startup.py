@@ -58,6 +58,20 @@ def test_show_loads_no_torch(folder: Path) -> None:
     assert "LOADED []" in stderr
 
 
+def test_gate_and_card_load_no_torch(folder: Path) -> None:
+    policy = folder / "policy.toml"
+    policy.write_text(
+        'schema_version = 1\nname = "p"\n[[rules]]\nid = "r"\ncheck = "privacy/near_copy_rate"\n'
+        'measurement = "near_copy_rate"\nat_most = 0.5\n'
+    )
+    stderr = _loaded(["gate", str(folder), "--policy", str(policy)], folder)
+    assert "EXIT 4" in stderr  # the results are partial
+    assert "'torch'" not in stderr
+    stderr = _loaded(["card", str(folder)], folder)
+    assert "EXIT 0" in stderr
+    assert "'torch'" not in stderr
+
+
 def test_help_answers_within_half_a_second(tmp_path: Path) -> None:
     def seconds() -> float:
         begun = time.perf_counter()
