@@ -176,7 +176,7 @@ class OptimalDenoiser(_ClosedForm):
     on it has an AUC near 1.
 
     Args:
-        training: ``(N, C, H, W) float32`` in [-1, 1]. Held as it is and read in blocks; an image that is there twice
+        training: ``(N, C, H, W) float32`` in [-1, 1]. Read in blocks; an image that is there twice
             counts twice, as it would in training.
         schedule: Noise schedule.
 
@@ -190,16 +190,22 @@ class OptimalDenoiser(_ClosedForm):
                 f"The optimal denoiser needs at least one training image (N, C, H, W); found {tuple(training.shape)}."
             )
         super().__init__(schedule, _image_shape(training[0]))
-        self._training = training.detach().to(torch.float32).flatten(1)
+        # A small set is kept in float64, a large one is converted block by block at every call.
+        dtype = torch.float64 if training.numel() <= _ELEMENTS_AT_ONCE else torch.float32
+        self._training = training.detach().to(torch.float32).flatten(1).to(dtype)
+        blocks = torch.split(self._training, max(1, _ELEMENTS_AT_ONCE // self._training.shape[1]))
+        self._half_norms = torch.cat([0.5 * block.to(torch.float64).square().sum(dim=1) for block in blocks])
 
     def _epsilon(self, x_t: torch.Tensor, alpha: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         # -|x - a x_i|^2 / 2s^2 without its part that is the same for all i, which is the part that cancels badly.
         largest = x_t.new_full((len(x_t), 1), -math.inf)
         total = torch.zeros_like(largest)
         weighted = torch.zeros_like(x_t)
-        for block in torch.split(self._training, max(1, _ELEMENTS_AT_ONCE // max(len(x_t), x_t.shape[1]))):
+        rows = max(1, _ELEMENTS_AT_ONCE // max(len(x_t), x_t.shape[1]))
+        parts = zip(torch.split(self._training, rows), torch.split(self._half_norms, rows), strict=True)
+        for block, half_norms in parts:
             images = block.to(torch.float64)
-            logits = (alpha * (x_t @ images.T) - 0.5 * alpha**2 * (images**2).sum(dim=1)) / sigma**2
+            logits = (alpha * (x_t @ images.T) - alpha**2 * half_norms) / sigma**2
             new_largest = torch.maximum(largest, logits.amax(dim=1, keepdim=True))
             shrink = (largest - new_largest).exp()
             weights = (logits - new_largest).exp()
