@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST", "MembershipLoss"]
 
 FEWEST = 50
-"""Fewest different scored images of each set: at 50, the judged half (25 and 25) sees an AUC of 0.80 with probability 0.95."""
+"""Fewest different scored images of each set: with 25 and 25 judged, an AUC of 0.80 is seen with probability 0.95."""
 
 _DEFAULTS = {"grey_levels": 4.0, "max_overlap": 0.01, "blind_images": 2000.0, "max_side": 64.0}
 _RATE = 0.01

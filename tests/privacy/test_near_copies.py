@@ -62,6 +62,27 @@ def test_where_honest_images_resemble_training_images_the_excess_is_not_alarmed(
     assert alarms <= binom.ppf(0.999, seeds, 0.025)
 
 
+def test_copies_cannot_hide_behind_samples_that_are_farther_away_than_real_images():
+    """Fresh samples of another law are never near, so the published rule flags fewer samples than holdout images."""
+    rng = np.random.default_rng(0)
+    training, holdout = smooth_images(rng, 300, latent=6), smooth_images(rng, 400, latent=6)
+    samples = smooth_images(rng, 400, latent=24)
+    noisy = training[:30] + 8 * rng.normal(size=training[:30].shape)  # beyond the exact rule
+    samples[:30] = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    found = named(run(evidence(samples, training, holdout)))
+    assert found["exact_copy_rate"].value == 0
+    assert found["near_copy_rate"].value < found["near_copy_false_positive_rate"].value
+    assert found["near_copy_excess"].interval.low > 0
+    assert 0.03 < found["near_copy_excess"].value <= 0.075
+
+
+def test_a_handful_of_holdout_images_is_no_control():
+    rng = np.random.default_rng(0)
+    outcome = run(evidence(*(smooth_images(rng, n) for n in (60, 60, 19))))
+    assert isinstance(outcome, Invalid)
+    assert "at least 20 images" in outcome.reason
+
+
 def test_copies_among_images_that_resemble_each_other_are_still_caught():
     found = named(run(copier(0, copy_rate=0.3, latent=8, grain=0.0)))
     assert found["near_copy_excess"].interval.low > 0
