@@ -1,6 +1,7 @@
 """Detectability and the probe on real digits: held-out MNIST against training MNIST, and against blurred holdout.
 
-Run: OMP_NUM_THREADS=2 python benchmarks/detectability_digits.py   (needs the extra ``examples``; about two minutes on an idle machine)
+Run: OMP_NUM_THREADS=2 python benchmarks/detectability_digits.py
+(needs the extra ``examples``; about two minutes on an idle machine)
 """
 
 from __future__ import annotations
