@@ -17,11 +17,12 @@ UNUSABLE = 4
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False) -> None:
     """Look at Python, packages, devices, weights, disk and plugins; exit code 4 when a run could not work."""
+    from ldm_eval.cli.discovery import discover
     from ldm_eval.cli.health import examine
     from ldm_eval.cli.tables import findings_table
 
     with console.only_results_on_stdout():
-        findings = examine(_cache_dir(), Path("reports").resolve())
+        findings = examine(discover({}), _cache_dir(), Path("reports").resolve())
     if as_json:
         console.document([asdict(finding) for finding in findings])
     else:

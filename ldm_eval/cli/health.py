@@ -34,9 +34,8 @@ class Finding:
     text: str
 
 
-def examine(cache_dir: Path, reports: Path) -> list[Finding]:
+def examine(catalogue: Catalogue, cache_dir: Path, reports: Path) -> list[Finding]:
     """Look at everything; ``cache_dir`` and ``reports`` are where a run would write."""
-    catalogue = Catalogue.discover()
     return [
         _python(),
         Finding("platform", "ok", f"{platform.platform()}, {os.cpu_count()} CPUs"),

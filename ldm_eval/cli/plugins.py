@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ldm_eval.cli import console
+from ldm_eval.cli.discovery import PLUGIN_SETTINGS, discover
+from ldm_eval.cli.settings import settings_options
+from ldm_eval.run.config import RunConfig
 
 __all__ = ["plugins"]
 
 
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False) -> None:
+@settings_options(RunConfig, PLUGIN_SETTINGS)
+def plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False, **given: Any
+) -> None:
     """List the installed plugins, what each offers, and the error of each that could not be loaded."""
     from ldm_eval.cli.inventory import plugins_document, plugins_table
-    from ldm_eval.hooks.catalogue import Catalogue
 
-    catalogue = Catalogue.discover()
+    catalogue = discover(given)
     if as_json:
         console.document(plugins_document(catalogue.plugins))
     else:

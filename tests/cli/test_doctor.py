@@ -22,7 +22,7 @@ def test_the_doctor_looks_at_everything_and_a_working_installation_is_usable() -
 
 def test_a_problem_gives_exit_code_four(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = [Finding("torch", "problem", "not [installed]")]
-    monkeypatch.setattr(health, "examine", lambda cache, reports: broken)
+    monkeypatch.setattr(health, "examine", lambda catalogue, cache, reports: broken)
     done = CliRunner().invoke(app, ["doctor"], catch_exceptions=False)
     assert done.exit_code == 4
     assert "not [installed]" in done.stdout

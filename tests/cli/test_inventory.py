@@ -55,11 +55,18 @@ def test_a_broken_plugin_is_listed_with_its_error_and_the_others_still_work(
 ) -> None:
     (tmp_path / "broken_plugin.py").write_text("raise RuntimeError('half [installed]')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    discovered = Catalogue.discover((), ("broken_plugin",))
-    monkeypatch.setattr(Catalogue, "discover", classmethod(lambda cls: discovered))
+    monkeypatch.setenv("LDM_EVAL_PLUGIN", "broken_plugin")
     done = CliRunner().invoke(app, ["plugins"], catch_exceptions=False, env={"COLUMNS": "120"})
     assert done.exit_code == 0
     assert "cannot be used: RuntimeError: half [installed]" in done.stdout
     assert "backends: native" in done.stdout
     document = json.loads(CliRunner().invoke(app, ["plugins", "--json"]).stdout)
     assert {record["name"]: record["error"] for record in document}["broken_plugin"].startswith("RuntimeError")
+
+
+def test_a_plugin_that_is_switched_off_offers_nothing() -> None:
+    switched_off = ["--disable-plugin", "misuse"]
+    checks = json.loads(CliRunner().invoke(app, ["list", "checks", "--json", *switched_off]).stdout)
+    assert checks
+    assert not [check for check in checks if check["plugin"] == "misuse"]
+    assert "switched off" in CliRunner().invoke(app, ["plugins", *switched_off]).stdout

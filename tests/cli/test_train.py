@@ -48,7 +48,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> _Trainer:
     )
     catalogue._specs[DatasetSpec]["toy"] = dataset
     catalogue._specs[TrainerSpec]["native"] = TrainerSpec("native", "Toy.", lambda: made)
-    monkeypatch.setattr(Catalogue, "discover", classmethod(lambda cls: catalogue))
+    monkeypatch.setattr(Catalogue, "discover", classmethod(lambda cls, *_: catalogue))
     return made
 
 
