@@ -13,7 +13,9 @@ __all__ = ["card"]
 
 
 def card(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of a finished run.", show_default=False)
+    ],
     declared: Annotated[
         Path | None, typer.Option("--declared", metavar="FILE", help="card.toml with what the author declares.")
     ] = None,

@@ -14,7 +14,9 @@ __all__ = ["gate"]
 
 
 def gate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of a finished run.", show_default=False)
+    ],
     policy: Annotated[Path, typer.Option("--policy", metavar="FILE", help="Gate policy (TOML).", show_default=False)],
     as_of: Annotated[
         datetime | None,

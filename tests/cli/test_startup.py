@@ -107,8 +107,8 @@ def test_version(call: Call) -> None:
         (["run", "--samples", "many"], "must be a whole number; found 'many'"),
         (["train", "--learning-rate", "fast"], "must be a number; found 'fast'"),
         (["list", "suits"], "Did you mean 'suites'?"),
-        (["gate", "somewhere"], "Missing option '--policy'"),
-        (["gate", "somewhere", "--policy", "p.toml", "--as-of", "tomorrow"], "tomorrow"),
+        (["gate", "."], "Missing option '--policy'"),
+        (["gate", ".", "--policy", "p.toml", "--as-of", "tomorrow"], "tomorrow"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
