@@ -87,7 +87,9 @@ def inception_score(
         drawn += _scores(bootstrap_counts(len(rows), _DRAWS, rng), p, certainty) / splits
         sizes.append(len(rows))
     value = float(np.mean(scores))
-    reach = float(ndtri(0.5 + level / 2.0)) * float(np.std(np.log(drawn), ddof=1))
+    # a bootstrap's variance is that of n - 1 images, not n: splits are small enough for that to matter
+    spread = float(np.std(np.log(drawn), ddof=1)) * math.sqrt(min(sizes) / max(1, min(sizes) - 1))
+    reach = float(ndtri(0.5 + level / 2.0)) * spread
     interval = Interval(max(1.0, value * math.exp(-reach)), value * math.exp(reach), level, _ESTIMATOR)
     return InceptionScore(value, float(np.std(scores)), tuple(scores), min(sizes), interval)
 
