@@ -62,6 +62,8 @@ def load_model(text: str, backend: str, device: str, catalogue: Catalogue) -> Fo
         raise ConfigError("No model was named: use --model CHECKPOINT, --model FOLDER, or --model demo.")
     shipped = catalogue.models.get(text)
     ref = ModelRef(str(shipped.path())) if shipped else ModelRef(text)
+    if shipped and not ref.path.is_file():
+        raise ModelError(f"The model '{text}' should ship with its plugin, but its file is missing; install it again.")
     spec = _chosen(backend, catalogue) if backend else _recognising(ref, text, catalogue)
     reason = unavailable_reason(spec.requires, spec.extra)
     if reason:

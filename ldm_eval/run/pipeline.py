@@ -114,6 +114,7 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         if folder.finished:
             progress.note(f"{path} holds this run already, finished; nothing was sampled or measured again.")
             return FinishedRun(path, load_results(path))
+        progress.note(f"Results go to {path}; after an interruption the same command with --output {path} goes on.")
         events = EventLog(folder.events)
         events.write("start", model=prepared.found.model.identity.sha256, samples=prepared.plan.samples)
         policy_digest = _recorded_policy(folder, policy_digest)

@@ -105,7 +105,11 @@ def select_checks(names: Sequence[str], catalogue: Catalogue) -> tuple[CheckSpec
             known = ["all", *catalogue.suites, *catalogue.checks]
             hint = did_you_mean(name, known)
             suites = ", ".join(["all", *sorted(catalogue.suites)])
-            raise ConfigError(f"There is no suite or check '{name}'.{hint} Suites: {suites}; `ldm-eval list checks`.")
+            broken = ", ".join(plugin.name for plugin in catalogue.plugins if plugin.error)
+            failed = f" Plugins that failed to load: {broken} (`ldm-eval plugins`)." if broken else ""
+            raise ConfigError(
+                f"There is no suite or check '{name}'.{hint} Suites: {suites}; `ldm-eval list checks`.{failed}"
+            )
         chosen.update(found)
     return tuple(chosen[check_id] for check_id in sorted(chosen))
 
