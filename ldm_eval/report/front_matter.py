@@ -24,6 +24,10 @@ _SPDX = re.compile(
 """Licence identifiers the hub knows; any other is written as ``other`` with its name."""
 
 
+class _OneLine(dict[str, Any]):
+    """A mapping that YAML writes on one line."""
+
+
 def front_matter(results: Results, declared: Mapping[str, Any] | None) -> str:
     """The block between ``---`` lines. No ``verified`` field: that word is the hub's, not ours."""
     import yaml
@@ -39,7 +43,14 @@ def front_matter(results: Results, declared: Mapping[str, Any] | None) -> str:
         "tags": ["diffusion", "image-generation", "ldm-eval"],
         "model-index": model_index(results),
     }
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10**9, default_flow_style=False)
+
+    class Dumper(yaml.SafeDumper):
+        """Writes the arguments of a metric on one line, so that the block above the card stays short."""
+
+    Dumper.add_representer(
+        _OneLine, lambda dumper, args: dumper.represent_mapping("tag:yaml.org,2002:map", args.items(), flow_style=True)
+    )
+    text = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**9)  # a SafeDumper
     return f"---\n{text}---\n"
 
 
@@ -97,7 +108,7 @@ def _metric(measurement: Measurement) -> dict[str, Any]:
         "name": name,
         "value": measurement.value,
         "config": plain(group) if group is not None else "all",
-        "args": args,
+        "args": _OneLine(args),
     }
 
 

@@ -191,7 +191,7 @@ def _planned(
         return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {samples}")
     roles = {*needs.roles, *needs.features, *needs.logits, *needs.attributes}
     roles |= {role for score in needs.scores for role in score.roles}
-    for role in _ordered(roles - {"samples"}):
+    for role in _ordered(roles - {"samples", *needs.optional}):
         if role not in sets:
             return PlannedCheck(spec, f"needs {role} images: {absent.get(role) or _HOW[role]}")
     if needs.scores and model.white_box() is None:
