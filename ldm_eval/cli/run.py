@@ -62,7 +62,9 @@ def _show_plan(config: RunConfig) -> None:
     from ldm_eval.cli.plan import plan_document, plan_tables
     from ldm_eval.cli.progress import progress
     from ldm_eval.evaluate import plan_config
+    from ldm_eval.run.tuning import tune_process
 
+    tune_process()
     with console.only_results_on_stdout(), progress() as news:
         plan = plan_config(config, news)
     if config.json:
@@ -76,9 +78,9 @@ def _evaluate(config: RunConfig) -> None:
     from ldm_eval.cli.tables import results_document
     from ldm_eval.cli.verdict import evaluation_report
     from ldm_eval.evaluate import evaluate_config
-    from ldm_eval.run.allocator import keep_large_blocks
+    from ldm_eval.run.tuning import tune_process
 
-    keep_large_blocks()
+    tune_process()
     with console.only_results_on_stdout(), progress() as news:
         done = evaluate_config(config, news)
     console.show(evaluation_report(done), on_stderr=config.json)

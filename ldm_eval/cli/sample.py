@@ -34,11 +34,11 @@ def sample(image_format: Format = ImageFormat.png, **given: Any) -> None:
     """
     from ldm_eval.cli.progress import progress
     from ldm_eval.hooks.catalogue import Catalogue
-    from ldm_eval.run.allocator import keep_large_blocks
+    from ldm_eval.run.tuning import tune_process
     from ldm_eval.run.sampling import sample_to_folder
 
     config = resolve_config(given_only(given), os.environ).config
-    keep_large_blocks()
+    tune_process()
     with console.only_results_on_stdout(), progress() as news:
         catalogue = Catalogue.discover(config.disable_plugin, config.plugin)
         path = sample_to_folder(config, catalogue, news, image_format=image_format.value)

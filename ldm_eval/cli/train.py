@@ -26,10 +26,10 @@ def train(option: TrainerOptions = None, **given: Any) -> None:
     """Train a model on a dataset and write a checkpoint that remembers its data; prints the path."""
     from ldm_eval.cli.discovery import discover
     from ldm_eval.cli.progress import progress
-    from ldm_eval.run.allocator import keep_large_blocks
+    from ldm_eval.run.tuning import tune_process
 
     settings = TrainSettings(**given_only(given), options=parse_options(option or ()))
-    keep_large_blocks()
+    tune_process()
     with console.only_results_on_stdout(), progress() as news:
         done = train_model(settings, discover({}), news, lambda step: news.detail(_losses(step)))
     console.note(f"Trained {done.identity.architecture}: {_final(done.loss, done.holdout_loss)}.")

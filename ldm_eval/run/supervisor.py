@@ -18,6 +18,7 @@ from typing import Any, final
 
 from ldm_eval.errors import PluginError
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_to_json
+from ldm_eval.run.tuning import waiting_policy
 
 __all__ = ["Supervisor", "WorkerLost"]
 
@@ -96,6 +97,7 @@ class Supervisor:
         self.stop()
         threads = str(self._setup.threads)
         environment = {
+            **waiting_policy(),
             **os.environ,
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,

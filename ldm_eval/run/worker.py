@@ -164,7 +164,7 @@ def _end_with_parent(parent: int) -> None:
 
 def main() -> int:
     """Serve jobs until stdin closes."""
-    from ldm_eval.run.allocator import keep_large_blocks
+    from ldm_eval.run.tuning import tune_process
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -176,7 +176,7 @@ def main() -> int:
         threads=told["threads"],
     )
     sys.path[:] = list(dict.fromkeys([*setup.sys_path, *sys.path]))
-    keep_large_blocks()
+    tune_process()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     worker = _Worker(setup, answers)
     worker.answer(ready=True)
