@@ -182,9 +182,9 @@ def _judge_bound(rule: Rule, measurement: Measurement) -> RuleResult:
     if lowest <= found.low and found.high <= highest:
         return _result(rule, "pass", f"The whole interval is {limit}.", measurement)
     if found.low > highest:
-        return _result(rule, "fail", f"Even the lower bound, {found.low!r}, is above {highest!r}.", measurement)
+        return _result(rule, "fail", f"Even the lower bound, {found.low:.4g}, is above {highest!r}.", measurement)
     if found.high < lowest:
-        return _result(rule, "fail", f"Even the upper bound, {found.high!r}, is below {lowest!r}.", measurement)
+        return _result(rule, "fail", f"Even the upper bound, {found.high:.4g}, is below {lowest!r}.", measurement)
     n_needed = n_to_settle(measurement.value, found, limit, measurement.n)
     reason = _undecided(measurement, found, limit, n_needed)
     return _result(rule, "inconclusive", reason, measurement, n_needed=n_needed)
