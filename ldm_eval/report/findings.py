@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ldm_eval.api import Measured, Measurement, Table
+from ldm_eval.api import Interval, Measured, Measurement, Table
 from ldm_eval.report.figures import FigureFile, figure_files
 from ldm_eval.report.markdown import bullet_list, code, escape, image, table
 from ldm_eval.report.numbers import format_count, format_number, interval_text, show
@@ -13,6 +13,7 @@ from ldm_eval.store.results import CheckRecord, Results
 
 __all__ = ["family_sections", "summary_section"]
 
+_USUAL = 0.95
 _COLUMNS = ("Check", "Measurement", "Value", "Interval", "N", "Real-data floor", "Which way is better")
 
 
@@ -92,8 +93,26 @@ def _family_body(records: list[CheckRecord], files: tuple[FigureFile, ...], undr
         parts.append(f"By group:\n\n{table(columns, rows, right=(3, 5, 6))}")
     if not parts:
         parts.append("The checks of this family ran and reported no measurement.")
+    parts.append(_estimators([*overall, *grouped]))
     parts += [_details(record, files, undrawn) for record in records]
     return "\n\n".join(filter(None, parts))
+
+
+def _estimators(rows: list[tuple[CheckRecord, Measurement]]) -> str:
+    """How the intervals of the tables above were made: one line per estimator, with what it was used for."""
+    used: dict[str, dict[str, None]] = {}
+    for _, measurement in rows:
+        used.setdefault(measurement.interval.estimator, {})[code(measurement.name)] = None
+    lines = bullet_list(f"{escape(estimator)}: {', '.join(names)}" for estimator, names in used.items())
+    return (
+        f"Intervals are at 95 % and two-sided where nothing else is said. They were made by\n\n{lines}" if used else ""
+    )
+
+
+def _level_beside(interval: Interval) -> str:
+    """The level, where it is not the usual one."""
+    usual = interval.level == _USUAL and interval.sided == "two"
+    return "" if usual else f" ({level_text(interval)})"
 
 
 def _row(record: CheckRecord, measurement: Measurement) -> tuple[str, ...]:
@@ -102,7 +121,7 @@ def _row(record: CheckRecord, measurement: Measurement) -> tuple[str, ...]:
         escape(record.title),
         f"{code(measurement.name)}, {escape(measurement.unit)}",
         shown.value,
-        f"{interval_text(interval, shown)} ({level_text(interval)}, {escape(interval.estimator)})",
+        f"{interval_text(interval, shown)}{_level_beside(interval)}",
         format_count(measurement.n),
         shown.floor or "–",
         DIRECTIONS[measurement.direction],

@@ -66,12 +66,14 @@ def family_title(family: str) -> str:
     return FAMILIES.get(family) or escape(humanise(family)) or "Unnamed family"
 
 
-_ACRONYMS = frozenset({"auc", "fd", "fid", "fpr", "is", "kid", "mmd", "tpr"})
+_SPELLED = {word: word.upper() for word in ("auc", "fd", "fid", "fpr", "is", "kid", "mmd", "tpr")} | {
+    "frechet": "Fréchet"
+}
 
 
 def humanise(name: str) -> str:
     """``near_copy_rate`` -> ``Near copy rate``; known abbreviations in capitals."""
-    words = [word.upper() if word in _ACRONYMS else word for word in plain(name).replace("_", " ").split()]
+    words = [_SPELLED.get(word, word) for word in plain(name).replace("_", " ").split()]
     text = " ".join(words)
     return text[:1].upper() + text[1:]
 

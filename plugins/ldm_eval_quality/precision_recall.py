@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ldm_eval.api import (
     Alarm,
     Evidence,
@@ -40,7 +43,9 @@ class PrecisionRecallCheck:
     id: ClassVar[str] = "quality/precision_recall"
     title: ClassVar[str] = "Precision and recall"
     question: ClassVar[str] = "Are the samples realistic, and do they reach all of the real data?"
-    needs: ClassVar[Needs] = Needs(samples=MINIMUM, roles=("reference",), features=("samples", "reference"))
+    needs: ClassVar[Needs] = Needs(
+        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
+    )
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="recall",
         alarm=Alarm("high", "<", 0.6),
@@ -61,13 +66,29 @@ class PrecisionRecallCheck:
         generated = samples[subset(len(samples), size, evidence.rng("samples"))]
         real = reference[subset(len(reference), size, evidence.rng("reference"))]
         overlap = manifold_overlap(real, generated, k=k)
-        parts = disjoint_parts(len(reference), size, evidence.rng("parts of the reference"))
-        floor = manifold_overlap(reference[parts.first], reference[parts.second], k=k)
+        floor = _real_overlap(evidence, reference, real, k)
         findings = [
             _measurement(evidence, name, getattr(overlap, name), getattr(floor, name), overlap, floor)
             for name in ("precision", "recall", "density", "coverage")
         ]
         return [*findings, _table(overlap, floor), _figure(overlap, floor)]
+
+
+def _real_overlap(
+    evidence: Evidence, reference: NDArray[np.float32], real: NDArray[np.float32], k: int
+) -> ManifoldOverlap:
+    """Real images in the place of the samples: training images at the full size where the reference was held out.
+
+    Training and holdout come from one source, so that pair is two disjoint halves of real data at the samples' own n.
+    Otherwise the reference is parted in two, which halves n.
+    """
+    held_out = evidence.has("holdout") and evidence.images("holdout").digest == evidence.images("reference").digest
+    if held_out and evidence.has("training") and len(evidence.images("training")) >= len(real):
+        training = usable_features(evidence, "training")
+        rows = subset(len(training), len(real), evidence.rng("training in the place of samples"))
+        return manifold_overlap(real, training[rows], k=k)
+    parts = disjoint_parts(len(reference), len(real), evidence.rng("parts of the reference"))
+    return manifold_overlap(reference[parts.first], reference[parts.second], k=k)
 
 
 def _measurement(

@@ -33,13 +33,14 @@ def test_headline_is_all_samples_against_the_whole_reference() -> None:
     assert found["frechet_distance"].value == frechet_distance(samples, reference).value
     assert found["frechet_distance"].n == 100
     assert found["frechet_distance"].signature["against_n"] == 300
-    assert set(found) == {"frechet_distance", "frechet_distance_excess"}
+    assert found["frechet_distance"].floor is None
+    assert set(found) == {"frechet_distance", "frechet_distance_excess", "frechet_distance_matched"}
 
 
 def test_only_inception_features_give_a_fid(monkeypatch: pytest.MonkeyPatch) -> None:
     info = ExtractorInfo("inception-2015", "1" * 64, 16, 1008, "tf1-bilinear-299", "Apache-2.0")
     monkeypatch.setattr(PhantomEvidence, "extractor", lambda _: info)
-    assert set(measured(gaussian(0, check=CHECK))) == {"fid", "fid_excess"}
+    assert set(measured(gaussian(0, check=CHECK))) == {"fid", "fid_excess", "fid_matched"}
 
 
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.3, 1.0), (0.0, 0.7), (0.0, 1.4)])
@@ -59,9 +60,11 @@ def test_excess_matches_the_closed_form(shift: float, scale: float) -> None:
 
 def test_floor_is_the_distance_of_real_images_to_real_images() -> None:
     runs = [measured(gaussian(seed, check=CHECK, n=200, m=1000)) for seed in range(10)]
-    floors = [run["frechet_distance"].floor for run in runs]
-    values = [run["frechet_distance"].value for run in runs]
+    floors = [run["frechet_distance_matched"].floor for run in runs]
+    values = [run["frechet_distance_matched"].value for run in runs]
     assert np.mean(floors) == pytest.approx(np.mean(values), rel=0.1)
+    excess = [run["frechet_distance_excess"].value for run in runs]
+    assert np.allclose(np.subtract(values, np.array(floors, dtype=float)), excess)
 
 
 def test_excess_of_a_good_model_is_zero_where_the_distance_is_all_bias() -> None:
@@ -95,7 +98,9 @@ def test_holdout_that_is_the_reference_is_reported_once() -> None:
     assert table.rows[0][0] == "samples – reference (= holdout)"
     (figure,) = (one for one in found if isinstance(one, Figure))
     assert figure.kind == "intervals"
-    assert list(figure.lines) == ["floor (real against real)"]
+    (series,) = figure.series
+    assert len(series.x) == len(table.rows)
+    assert str(series.x[-1]).startswith("real – real (floor), ")
 
 
 def test_companions_are_compared_at_equal_sizes() -> None:

@@ -45,6 +45,17 @@ def test_real_against_real_is_printed_beside_each() -> None:
         assert one.floor == pytest.approx(one.value, abs=0.1)
 
 
+def test_real_against_real_is_at_the_samples_own_n_where_training_and_holdout_are_there() -> None:
+    rng = np.random.default_rng(1)
+    samples, holdout, training = (rng.standard_normal((200, 6)).astype(np.float32) for _ in range(3))
+    features = {"samples": samples, "reference": holdout, "holdout": holdout, "training": training}
+    found = measured(PhantomEvidence(CHECK, 0, features=features))
+    assert "200 of each" in found["recall"].note
+    alone = measured(PhantomEvidence(CHECK, 0, features={"samples": samples, "reference": holdout}))
+    assert "100 of each" in alone["recall"].note
+    assert "compare roughly" in alone["recall"].note
+
+
 def test_sets_of_unequal_size_are_compared_at_equal_n() -> None:
     found = measured(with_parameters(300, 120))
     assert found["recall"].n == 120
