@@ -35,7 +35,9 @@ def main() -> None:
         return torch.cat(parts)
 
     reference = sampled(64)
-    print(f"{given.model}: {settings.sampler}, {settings.steps} steps, {given.samples} samples, {given.threads} threads")
+    print(
+        f"{given.model}: {settings.sampler}, {settings.steps} steps, {given.samples} samples, {given.threads} threads"
+    )
     for batch in (1, 7, 64):
         pixels = sampled(batch)
         worst = float((pixels - reference).abs().max())

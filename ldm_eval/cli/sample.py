@@ -34,8 +34,8 @@ def sample(image_format: Format = ImageFormat.png, **given: Any) -> None:
     """
     from ldm_eval.cli.progress import progress
     from ldm_eval.hooks.catalogue import Catalogue
-    from ldm_eval.run.tuning import tune_process
     from ldm_eval.run.sampling import sample_to_folder
+    from ldm_eval.run.tuning import tune_process
 
     config = resolve_config(given_only(given), os.environ).config
     tune_process()

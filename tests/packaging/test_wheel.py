@@ -14,10 +14,10 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> list[st
     import shutil
 
     copy = tmp_path_factory.mktemp("tree") / "tree"
-    ignored = shutil.ignore_patterns(".git", ".tox", ".venv*", "build", "*.egg-info", "reports", "__pycache__", ".*_cache")
-    shutil.copytree(repository, copy, ignore=ignored)
+    left_out = (".git", ".tox", ".venv*", "build", "*.egg-info", "reports", "__pycache__", ".*_cache")
+    shutil.copytree(repository, copy, ignore=shutil.ignore_patterns(*left_out))
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(target), str(copy)]
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", str(target), str(copy)]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     with zipfile.ZipFile(next(target.glob("*.whl"))) as archive:
         return archive.namelist()

@@ -166,7 +166,8 @@ def test_changing_a_number_in_the_results_changes_the_card(
 def test_every_number_in_a_measurement_table_is_one_of_the_results_rounded(results: Results) -> None:
     _, body = split(build_card(results, None, None))
     known = [x for m in results.measurements for x in (m.value, m.interval.low, m.interval.high, m.floor or 0.0)]
-    rows = [line for line in body.split("\n") if line.endswith((" is better |", "better direction |")) and "| Which" not in line]
+    ends = (" is better |", "better direction |")
+    rows = [line for line in body.split("\n") if line.endswith(ends) and "| Which" not in line]
     assert len(rows) == len(results.measurements)
     for row in rows:
         cells = row.split(" | ")
