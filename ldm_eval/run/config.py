@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -76,8 +77,10 @@ class RunConfig:
         _require(self.threads >= 0, "threads", self.threads, "a positive number")
         _require(1 <= self.batch_size <= 64, "batch_size", self.batch_size, "1 to 64")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2^63 - 1")
-        _require(self.guidance >= 0, "guidance", self.guidance, "zero or more")
-        _require(self.check_timeout > 0, "check_timeout", self.check_timeout, "more than zero seconds")
+        _require(0 <= self.guidance < math.inf, "guidance", self.guidance, "zero or more, and finite")
+        _require(
+            0 < self.check_timeout <= 1e9, "check_timeout", self.check_timeout, "more than 0 and at most 1e9 seconds"
+        )
         _require(bool(self.suite), "suite", self.suite, "at least one suite, e.g. all")
 
     def deciding(self) -> dict[str, Any]:
@@ -146,6 +149,8 @@ _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 def _convert(name: str, raw: Any, kind: Any, where: str) -> Any:
     wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a list of names")
+    if name == "checks":
+        wanted = "tables of texts, finite numbers and true or false"
     try:
         if name == "checks":
             return _check_tables(raw)
@@ -157,7 +162,7 @@ def _convert(name: str, raw: Any, kind: Any, where: str) -> Any:
         if kind is int and (isinstance(raw, bool) or (isinstance(raw, float) and raw != int(raw))):
             raise ValueError
         return kind(raw)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):  # int(inf) overflows
         raise ConfigError(f"'{name}' must be {wanted}; found {raw!r} in {where}.") from None
 
 
@@ -177,6 +182,8 @@ def _check_tables(raw: Any) -> dict[str, dict[str, Scalar]]:
         for key, value in table.items():
             if not isinstance(value, str | int | float | bool):
                 raise TypeError(key)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(key)
             tables[check][key] = value
     return tables
 
