@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -23,11 +25,11 @@ from ldm_eval.api import (
     SuiteSpec,
     TrainerSpec,
 )
-from ldm_eval.errors import ConfigError, did_you_mean
+from ldm_eval.errors import ConfigError, LdmEvalError, PluginError, did_you_mean
 from ldm_eval.hooks import specs as hook_specs
 from ldm_eval.hooks.specs import PROJECT
 
-__all__ = ["GROUP", "Catalogue", "PluginRecord", "unavailable_reason"]
+__all__ = ["GROUP", "Catalogue", "PluginRecord", "blamed_on", "unavailable_reason"]
 
 GROUP = "ldm_eval"
 
@@ -205,11 +207,41 @@ class Catalogue:
 
 def unavailable_reason(requires: Sequence[str], extra: str) -> str:
     """Why something cannot be used here, with the line that enables it; empty when it can."""
-    missing = [module for module in requires if importlib.util.find_spec(module) is None]
+    missing = [module for module in requires if not _importable(module)]
     if not missing:
         return ""
     install = f"pip install 'ldm-eval[{extra}]'" if extra else f"pip install {' '.join(missing)}"
     return f"needs {', '.join(missing)}: {install}"
+
+
+@contextlib.contextmanager
+def blamed_on(what: str) -> Iterator[None]:
+    """Turn what a plugin raises by mistake into a PluginError that names it; it is no defect of ldm-eval.
+
+    Errors of our tree, a full disk and too little memory pass unchanged: they have messages of their own.
+
+    Raises:
+        PluginError: for any other exception.
+    """
+    try:
+        yield
+    except (LdmEvalError, MemoryError):
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or type(error).__name__ == "OutOfMemoryError":
+            raise
+        text = " ".join(str(error).split())
+        raise PluginError(
+            f"{what} failed: {type(error).__name__}: {text}. Run again with --debug and report it to its author."
+        ) from error
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # the package that "a.b" lies in is missing, or was half imported
+        return False
 
 
 def _offered(name: str, plugin: object) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ldm_eval.api import DataRef, DatasetSpec, ImageSet, Role, TrainingRecord
 from ldm_eval.errors import ConfigError, DataError, LdmEvalError, did_you_mean
-from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 from ldm_eval.run.config import RunConfig
 from ldm_eval.stats.digests import image_digest
 
@@ -30,8 +30,8 @@ def find_dataset(text: str, catalogue: Catalogue, *, what: str) -> tuple[Dataset
         ConfigError: when its extra is missing, or it has no such split.
     """
     ref = DataRef(text)
-    best = max(catalogue.datasets.values(), key=lambda spec: spec.recognises(ref), default=None)
-    if best is None or best.recognises(ref) <= 0:
+    best = max(catalogue.datasets.values(), key=lambda spec: _surety(spec, ref), default=None)
+    if best is None or _surety(best, ref) <= 0:
         hint = did_you_mean(ref.name_and_split[0], [s.name for s in catalogue.datasets.values() if s.splits])
         state = (
             "it exists but no installed plugin reads it" if ref.path.exists() else "there is no such file or dataset"
@@ -48,6 +48,15 @@ def find_dataset(text: str, catalogue: Catalogue, *, what: str) -> tuple[Dataset
     return best, split
 
 
+def _surety(spec: DatasetSpec, ref: DataRef) -> float:
+    try:
+        return spec.recognises(ref)
+    except LdmEvalError:
+        raise
+    except Exception:  # a source that breaks recognises nothing; the others are still asked
+        return 0.0
+
+
 def load_images(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
     """Read the images that ``text`` names; ``what`` opens the error message, e.g. ``"Training data"``.
 
@@ -55,7 +64,8 @@ def load_images(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
         DataError, ConfigError: naming what was asked, found and what to do.
     """
     spec, split = find_dataset(text, catalogue, what=what)
-    return spec.load(DataRef(text), split or (spec.splits[0] if spec.splits else ""))
+    with blamed_on(f"{what} '{text}': the dataset '{spec.name}'"):
+        return spec.load(DataRef(text), split or (spec.splits[0] if spec.splits else ""))
 
 
 def first_of(images: ImageSet, count: int) -> ImageSet:
@@ -121,4 +131,5 @@ def _holdout_of_named_set(text: str, sets: dict[Role, ImageSet], catalogue: Cata
     """``--data mnist`` brings ``mnist:holdout`` along: a named dataset knows which half was kept."""
     spec, split = find_dataset(text, catalogue, what="Training data")
     if spec.holdout_split and (split or spec.splits[0]) != spec.holdout_split:
-        sets["holdout"] = spec.load(DataRef(text), spec.holdout_split)
+        with blamed_on(f"Holdout data '{text}': the dataset '{spec.name}'"):
+            sets["holdout"] = spec.load(DataRef(text), spec.holdout_split)

@@ -24,7 +24,7 @@ from ldm_eval.api import (
     Role,
 )
 from ldm_eval.errors import ConfigError, DataError, did_you_mean
-from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.progress import Progress
 from ldm_eval.store.features import FeatureStore, StoredFeatures, default_cache_dir
@@ -48,7 +48,8 @@ def load_extractor(config: RunConfig, device: str, catalogue: Catalogue) -> Feat
     """The extractor of the run, ready. Raises ConfigError when it is unknown or its weights are missing."""
     spec = _extractor_spec(config.extractor, catalogue)
     weights = Path(config.extractor_weights).expanduser() if config.extractor_weights else None
-    return spec.load(ExtractorContext(device, config.offline, cache_dir(config), weights))
+    with blamed_on(f"The extractor '{spec.name}'"):
+        return spec.load(ExtractorContext(device, config.offline, cache_dir(config), weights))
 
 
 def cache_dir(config: RunConfig) -> Path:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ldm_eval.api import BackendSpec, LoadedModel, ModelRef
-from ldm_eval.errors import ConfigError, ModelError, did_you_mean
-from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.errors import ConfigError, LdmEvalError, ModelError, did_you_mean
+from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 
 __all__ = ["FoundModel", "load_model", "pick_device"]
 
@@ -68,7 +68,8 @@ def load_model(text: str, backend: str, device: str, catalogue: Catalogue) -> Fo
     reason = unavailable_reason(spec.requires, spec.extra)
     if reason:
         raise ConfigError(f"The backend '{spec.name}' {reason}")
-    model = spec.load().load(ref, device)
+    with blamed_on(f"The backend '{spec.name}'"):
+        model = spec.load().load(ref, device)
     return FoundModel(model, ref, spec.name, device, text if shipped else model.identity.name)
 
 
@@ -81,7 +82,7 @@ def _chosen(name: str, catalogue: Catalogue) -> BackendSpec:
 
 def _recognising(ref: ModelRef, text: str, catalogue: Catalogue) -> BackendSpec:
     surety: Mapping[str, float] = {
-        name: spec.load().recognises(ref)
+        name: _surety(spec, ref)
         for name, spec in catalogue.backends.items()
         if not unavailable_reason(spec.requires, spec.extra)
     }
@@ -98,6 +99,15 @@ def _recognising(ref: ModelRef, text: str, catalogue: Catalogue) -> BackendSpec:
         "truncated or of another kind; give a checkpoint made by `ldm-eval train`, or a folder, zip or npz of "
         "finished images."
     )
+
+
+def _surety(spec: BackendSpec, ref: ModelRef) -> float:
+    try:
+        return spec.load().recognises(ref)
+    except LdmEvalError:
+        raise
+    except Exception:  # a backend that breaks recognises nothing; the others are still asked
+        return 0.0
 
 
 def _what_is_there(ref: ModelRef) -> str:

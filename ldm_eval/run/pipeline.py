@@ -85,6 +85,9 @@ def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prep
     Raises:
         LdmEvalError: for anything that would make the run fail later and can be known now.
     """
+    for plugin in catalogue.plugins:
+        if plugin.error:
+            progress.note(f"The plugin {plugin.name} cannot be used, what it offers is left out: {plugin.error}")
     checks = select_checks(config.suite, catalogue)
     _refuse_unknown_parameters(config, catalogue)
     device = pick_device(config.device)
