@@ -23,6 +23,7 @@ from ldm_eval.api import (
     Signature,
 )
 from ldm_eval.errors import EvidenceError
+from ldm_eval.store.atomic import write_array, write_with
 
 __all__ = ["EvidenceFolder", "StoredEvidence"]
 
@@ -54,12 +55,13 @@ class EvidenceFolder:
     def save_images(self, images: ImageSet) -> None:
         """Lay out one set: pixels as ``.npy`` (memory-mapped by the worker) and what is known of each image."""
         folder = self.path("images")
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{images.digest}.npy", images.pixels, allow_pickle=False)
+        write_array(folder / f"{images.digest}.npy", images.pixels)
         known: dict[str, Any] = {f"group:{name}": np.asarray(v, dtype=str) for name, v in images.groups.items()}
         labels = np.zeros(0, dtype=np.int64) if images.labels is None else images.labels
         text = np.array([images.name, images.split, images.licence])
-        np.savez(folder / f"{images.digest}.npz", ids=np.array(images.ids), labels=labels, text=text, **known)
+        ids = np.array(images.ids)
+        path = folder / f"{images.digest}.npz"
+        write_with(path, lambda stream: np.savez(stream, ids=ids, labels=labels, text=text, **known))
 
     def images(self, role: Role) -> ImageSet:
         """Read back the set in ``role``."""
@@ -83,18 +85,16 @@ class EvidenceFolder:
 
     def save_attributes(self, role: Role, labels: AttributeLabels) -> None:
         """Lay out the attribute labels of ``role``."""
-        path = self.attribute_path(role)
-        path.parent.mkdir(parents=True, exist_ok=True)
         confusion = labels.confusion
-        np.savez(
-            path,
-            labels=np.asarray(labels.labels, dtype=str),
-            text=np.array([labels.attribute, labels.classifier, labels.limits, confusion.source]),
-            classes=np.array(confusion.classes),
-            counts=np.array(confusion.counts, dtype=np.int64),
-            declared_names=np.array(list(labels.declared), dtype=str),
-            declared_shares=np.array(list(labels.declared.values()), dtype=np.float64),
-        )
+        arrays: dict[str, NDArray[Any]] = {
+            "labels": np.asarray(labels.labels, dtype=str),
+            "text": np.array([labels.attribute, labels.classifier, labels.limits, confusion.source]),
+            "classes": np.array(confusion.classes),
+            "counts": np.array(confusion.counts, dtype=np.int64),
+            "declared_names": np.array(list(labels.declared), dtype=str),
+            "declared_shares": np.array(list(labels.declared.values()), dtype=np.float64),
+        }
+        write_with(self.attribute_path(role), lambda stream: np.savez(stream, **arrays))
 
     def attributes(self, role: Role) -> AttributeLabels:
         """Read the attribute labels of ``role`` back."""

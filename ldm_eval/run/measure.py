@@ -110,7 +110,9 @@ def _measured(planned: PlannedCheck, parameters: Mapping[str, Mapping[str, Scala
     check = planned.spec.id
     record = at.evidence.path("outcomes") / f"{check.replace('/', '-')}.json"
     if record.is_file():
-        return outcome_from_json(read_json(record))
+        kept = outcome_from_json(read_json(record))
+        if not isinstance(kept, Crashed):  # what made it crash may have passed: little memory, a killed worker
+            return kept
     job = CheckJob(check, at.evidence, dict(parameters.get(check, {})))
     try:
         answer = at.supervisor.call(job, at.timeout)

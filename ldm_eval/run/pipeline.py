@@ -25,7 +25,7 @@ from ldm_eval.api import (
     SampleRequest,
     SamplingSettings,
 )
-from ldm_eval.errors import ConfigError, LdmEvalError
+from ldm_eval.errors import ConfigError, LdmEvalError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.data import RealImages, gather_real_images
@@ -211,6 +211,8 @@ def _label(
         labels = label_sets(prepared.attributes, prepared.plan.attribute_roles, sets, features, prepared.config.seed)
         for role, found in labels.items():
             evidence.save_attributes(role, found)
+    except StoreError:
+        raise
     except LdmEvalError as error:
         return NotApplicable(str(error))
     except Exception as error:  # a classifier of a plugin may raise anything; the other checks go on

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
-from ldm_eval.errors import PluginError
+from ldm_eval.errors import PluginError, StoreError
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_to_json
 from ldm_eval.run.tuning import waiting_policy
 
@@ -63,6 +63,7 @@ class Supervisor:
         Raises:
             WorkerLost: when there is no answer.
             PluginError: when no worker can be started at all.
+            StoreError: when the disk is full.
         """
         process = self._process if self._process and self._process.poll() is None else self._start()
         try:
@@ -143,7 +144,12 @@ class Supervisor:
             raise WorkerLost(f"it did not answer within {timeout:g} s and was stopped") from None
         if line is None:
             raise WorkerLost(self._how_it_ended())
-        answer: Mapping[str, Any] = json.loads(line)
+        try:
+            answer: Mapping[str, Any] = json.loads(line)
+        except ValueError:  # it was killed while it wrote
+            raise WorkerLost(self._how_it_ended()) from None
+        if "stopped" in answer:
+            raise StoreError(str(answer["stopped"]))
         return answer
 
     def _how_it_ended(self) -> str:

@@ -6,6 +6,7 @@ plugin code runs, file descriptor 1 is pointed at stderr, so that a plugin which
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -31,25 +32,36 @@ from ldm_eval.api import (
     ScoreFunction,
     Table,
 )
-from ldm_eval.errors import EvidenceError, ModelError, PluginError
+from ldm_eval.errors import EvidenceError, ModelError, PluginError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.evidence import StoredEvidence
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_from_json
+from ldm_eval.store.atomic import GO_ON, write_with
 from ldm_eval.store.results import outcome_to_json
 
 __all__ = ["describe_error", "main", "run_check"]
 
 
 def run_check(spec: CheckSpec, job: CheckJob) -> CheckOutcome:
-    """Run one check on its evidence; whatever it raises becomes ``Crashed``."""
+    """Run one check on its evidence; whatever it raises becomes ``Crashed``.
+
+    Raises:
+        StoreError: when the disk is full. That says nothing of the check, so it must not become its outcome.
+    """
     try:
         evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters)
         return _outcome(spec.id, spec.load().run(evidence))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoreError):
         raise
     except BaseException as error:  # SystemExit too: a check may not end the run
+        if _disk_is_full(error):
+            raise StoreError(f"The disk is full: {spec.id} could not write ({error}). {GO_ON}") from error
         traceback.print_exc()
         return Crashed(describe_error(error))
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def describe_error(error: BaseException) -> str:
@@ -97,15 +109,30 @@ class _Worker:
             spec = self._catalogue.checks.get(job.check)
             if spec is None:
                 raise PluginError(f"The worker does not find the check '{job.check}'; its plugin failed to load there.")
-            self.answer(done=outcome_to_json(run_check(spec, job)))
+            self._check(spec, job)
             return
         try:
             self._score(job)
+        except StoreError as error:
+            self.answer(stopped=str(error))
         except Exception as error:
             traceback.print_exc()
             self.answer(failed=describe_error(error))
         else:
             self.answer(done={})
+
+    def _check(self, spec: CheckSpec, job: CheckJob) -> None:
+        try:
+            outcome = run_check(spec, job)
+        except StoreError as error:
+            self.answer(stopped=str(error))
+            return
+        try:
+            self.answer(done=outcome_to_json(outcome))
+        except (TypeError, ValueError) as error:  # a NaN in a figure, a numpy number in a table: not JSON
+            traceback.print_exc()
+            crashed = Crashed(f"its findings cannot be written as JSON: {describe_error(error)}")
+            self.answer(done=outcome_to_json(crashed))
 
     def _score(self, job: ScoreJob) -> None:
         import numpy as np
@@ -134,10 +161,7 @@ class _Worker:
         if not np.isfinite(values).all():
             raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
         path = job.evidence.score_path(job.name, role)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, index=np.arange(len(values)), values=values)
-        temporary.replace(path)
+        write_with(path, lambda stream: np.savez(stream, index=np.arange(len(values)), values=values))
 
     def _model(self, job: ScoreJob) -> LoadedModel:
         key = (job.backend, job.model, job.device)

@@ -8,11 +8,27 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ldm_eval.errors import StoreError
 
-__all__ = ["canonical_json", "read_json", "write_bytes", "write_json", "write_text", "write_with"]
+__all__ = [
+    "GO_ON",
+    "canonical_json",
+    "read_json",
+    "write_array",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "write_with",
+]
+
+
+GO_ON = "What was already written is kept; make room and run the same command again to go on."
+"""What every message about a full disk ends with."""
 
 
 def write_with(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
@@ -50,6 +66,23 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_with(path, fill)
 
 
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write ``array`` as ``.npy`` atomically, to be read as a memory map. Raises StoreError."""
+
+    def fill(stream: IO[bytes]) -> None:
+        np.save(_WriteOnly(stream), array, allow_pickle=False)
+
+    write_with(path, fill)
+
+
+@final
+class _WriteOnly:
+    """Hides that a stream is a file: numpy writes to real files in C, and its errors then do not say why."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.write = stream.write
+
+
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 ``content`` with Unix line ends atomically. Raises StoreError."""
     write_bytes(path, content.encode("utf-8"))
@@ -84,10 +117,7 @@ def read_json(path: Path) -> Any:
 
 def _store_error(path: Path, error: OSError, verb: str = "write") -> StoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"The disk is full: could not {verb} {path}. What was already written is kept; "
-            "make room and run the same command again to go on."
-        )
+        return StoreError(f"The disk is full: could not {verb} {path}. {GO_ON}")
     return StoreError(f"Could not {verb} {path}: {error.strerror or error}.")
 
 

@@ -6,13 +6,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ldm_eval.api import Features
-from ldm_eval.store.atomic import read_json, write_json, write_with
+from ldm_eval.store.atomic import read_json, write_array, write_json
 
 __all__ = ["FeatureStore", "StoredFeatures", "default_cache_dir"]
 
@@ -77,10 +76,7 @@ class FeatureStore:
 
 
 def _save(path: Path, array: NDArray[np.float32]) -> None:
-    def fill(stream: IO[bytes]) -> None:
-        np.save(stream, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
-
-    write_with(path, fill)
+    write_array(path, np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _digest(path: Path) -> str:

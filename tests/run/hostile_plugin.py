@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ from ldm_eval.api import (
     Alarm,
     CheckSpec,
     Evidence,
+    Figure,
     Finding,
     Interval,
     Invalid,
@@ -22,6 +24,7 @@ from ldm_eval.api import (
     PhantomCase,
     Phantoms,
     ScoreSpec,
+    Series,
     SuiteSpec,
 )
 from ldm_eval.hooks import hookimpl
@@ -123,6 +126,28 @@ class Peeks(Good):
         return [_mean_level(evidence)]
 
 
+class DrawsNan(Good):
+    id: ClassVar[str] = "hostile/draws_nan"
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        series = (Series("one", (0.0,), (float("nan"),)),)
+        return [_mean_level(evidence), Figure("broken", "lines", "Broken", "Nothing", "x", "y", series)]
+
+
+class Unlucky(Good):
+    """Good, unless the test says what goes wrong today."""
+
+    id: ClassVar[str] = "hostile/unlucky"
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        match os.environ.get("HOSTILE_TODAY"):
+            case "disk":
+                raise OSError(errno.ENOSPC, "No space left on device", "evidence.png")
+            case "memory":
+                raise MemoryError("too little of it today")
+        return [_mean_level(evidence)]
+
+
 class SaysInvalid(Good):
     id: ClassVar[str] = "hostile/says_invalid"
 
@@ -180,6 +205,8 @@ _CHECKS = (
     ReturnsNan,
     ReturnsNothing,
     Peeks,
+    DrawsNan,
+    Unlucky,
     SaysInvalid,
     ScoreRaises,
     ScoreExits,

@@ -65,6 +65,7 @@ def test_a_check_that_breaks_is_reported_and_everything_else_is_measured(run_onc
         "returns_nan",
         "returns_nothing",
         "peeks",
+        "draws_nan",
         "score_raises",
         "score_exits",
     }
@@ -74,6 +75,7 @@ def test_a_check_that_breaks_is_reported_and_everything_else_is_measured(run_onc
     assert "SIGSEGV" in errors["segfaults"]
     assert "must be a finite number" in errors["returns_nan"]
     assert "did not declare" in errors["peeks"]
+    assert "cannot be written as JSON" in errors["draws_nan"]
     assert "no score today" in errors["score_raises"]
     assert "exited with code 9" in errors["score_exits"]
     assert isinstance(outcomes["good"], Measured)
@@ -178,6 +180,32 @@ def test_a_full_disk_is_told_and_what_was_written_stays(
     monkeypatch.undo()
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     assert run_once(samples=200).results.run["samples"] == 200
+
+
+def test_a_disk_that_is_full_during_a_check_is_no_verdict_on_the_check(
+    run_once: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTILE_TODAY", "disk")
+    with pytest.raises(StoreError, match=r"disk is full: hostile/unlucky could not write .*evidence\.png") as caught:
+        run_once(suite="hostile/good,hostile/unlucky")
+    assert caught.value.exit_code == 4
+    monkeypatch.delenv("HOSTILE_TODAY")
+    straight = run_once(suite="hostile/good,hostile/unlucky", output=str(tmp_path / "straight"))
+    done = run_once(suite="hostile/good,hostile/unlucky")
+    assert (done.folder / "results.json").read_bytes() == (straight.folder / "results.json").read_bytes()
+
+
+def test_a_check_that_crashed_before_an_interruption_is_asked_again(
+    configure: Callable[..., RunConfig], run_once: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(suite="hostile/peeks,hostile/unlucky")
+    monkeypatch.setenv("HOSTILE_TODAY", "memory")
+    with pytest.raises(KeyboardInterrupt):
+        run(config, Catalogue.discover((), config.plugin), _StopAfter("checks", 2), None)
+    monkeypatch.delenv("HOSTILE_TODAY")
+    outcomes = {record.check: record.outcome for record in run_once(suite=",".join(config.suite)).results.checks}
+    assert isinstance(outcomes["hostile/peeks"], Crashed)
+    assert isinstance(outcomes["hostile/unlucky"], Measured)
 
 
 def test_a_run_that_is_going_on_keeps_a_second_one_out(configure: Callable[..., RunConfig], run_once: Run) -> None:

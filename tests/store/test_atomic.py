@@ -9,10 +9,19 @@ import stat
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 
 from ldm_eval.errors import StoreError
-from ldm_eval.store.atomic import canonical_json, read_json, write_bytes, write_json, write_text, write_with
+from ldm_eval.store.atomic import (
+    canonical_json,
+    read_json,
+    write_array,
+    write_bytes,
+    write_json,
+    write_text,
+    write_with,
+)
 
 
 def _raiser(code: int) -> Any:
@@ -108,3 +117,21 @@ def test_reading_what_is_missing_or_damaged_says_so(tmp_path: Path) -> None:
             read_json(tmp_path / "bad.json")
     with pytest.raises(StoreError, match="Could not read"):
         read_json(tmp_path)
+
+
+def test_an_array_is_read_back_as_a_memory_map(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4).transpose(0, 2, 1)
+    write_array(tmp_path / "a.npy", array)
+    assert np.array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), array)
+
+
+def test_an_array_that_does_not_fit_says_why(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StoreError, match=r"Could not write .*a\.npy: File too large"):
+            write_array(tmp_path / "a.npy", np.zeros(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
