@@ -101,3 +101,15 @@ def test_the_tutorial_shows_the_files_as_they_are() -> None:
             assert piece.strip("\n") in text, f"the tutorial's {line} differs from the file:\n{piece}"
         shown += 1
     assert shown >= 4
+
+
+def test_the_check_of_an_installed_plugin_runs_like_our_own(installed: Path, tmp_path: Path) -> None:
+    _python(
+        installed,
+        *("-m", "ldm_eval", "run", "--model", "phantom:gaussian?shape=1x8x8&mean=0.9&std=0.2", "--suite", "pixels"),
+        *("--data", "demo", "--samples", "100", "--steps", "5", "--threads", "1", "--output", str(tmp_path / "run")),
+    )
+    document = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {item["check"] for item in document["measurements"]} == {"pixels/clipped_share"}
+    assert [plugin["distribution"] for plugin in document["plugins"]] == ["ldm-eval-clipped-pixels"]
+    assert "Clipped pixels" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
