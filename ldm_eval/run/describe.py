@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,10 +27,11 @@ from ldm_eval.run.data import RealImages
 from ldm_eval.run.embed import AttributePlan
 from ldm_eval.run.models import FoundModel
 from ldm_eval.run.plan import Plan
+from ldm_eval.store.atomic import canonical_json
 from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
 
-__all__ = ["describe_results", "protocol_of", "run_identity"]
+__all__ = ["describe_results", "machine_of", "protocol_of", "run_identity"]
 
 _ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
 
@@ -50,17 +52,41 @@ def protocol_of(found: FoundModel, settings: SamplingSettings, samples: ImageSet
 
 
 def run_identity(
-    config: RunConfig, found: FoundModel, real: RealImages, extractor: FeatureExtractor | None, plan: Plan
+    config: RunConfig,
+    found: FoundModel,
+    real: RealImages,
+    extractor: FeatureExtractor | None,
+    plan: Plan,
+    catalogue: Catalogue,
+    machine: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What decides the numbers of a run; a folder is gone on with only when all of it is equal."""
+    """What decides the numbers of a run; a folder is gone on with only when all of it is equal.
+
+    Settings that are decided by what is there ("auto", "all cores") stand as what they were decided to be.
+    """
+    resolved = ("model", "device", "threads")
     return {
         "ldm_eval": __version__,
-        "settings": {name: value for name, value in config.deciding().items() if name != "model"},
+        "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
+        "machine": dict(machine),
+        "plugins": {owner["name"]: owner["version"] for owner in _plugins(plan, catalogue)},
         "model": found.model.identity.sha256,
         "data": {role: images.digest for role, images in real.sets.items()},
+        "groups": {role: _groups_digest(images) for role, images in real.sets.items() if images.groups},
         "extractor": extractor.info.fingerprint if extractor else None,
         "checks": [item.spec.id for item in plan.checks],
     }
+
+
+def machine_of(found: FoundModel, threads: int) -> dict[str, Any]:
+    """What decides how sums are rounded: device type, CPU threads, versions."""
+    return {"device": found.device.partition(":")[0], "threads": threads, **_versions()}
+
+
+def _groups_digest(images: ImageSet) -> str:
+    """SHA-256 of the group columns, which the digest of the images does not cover."""
+    columns = {name: [str(value) for value in values] for name, values in images.groups.items()}
+    return hashlib.sha256(canonical_json(columns, indent=None).encode()).hexdigest()
 
 
 def describe_results(

@@ -74,21 +74,21 @@ def _extractor_spec(name: str, catalogue: Catalogue) -> ExtractorSpec:
 def embed_sets(
     sets: Mapping[Role, ImageSet],
     extractor: FeatureExtractor,
-    device_type: str,
+    computed_on: str,
     store: FeatureStore,
     progress: Progress,
 ) -> dict[str, StoredFeatures]:
-    """Image digest -> stored features, computed where the store does not have them."""
+    """Image digest -> stored features, computed where the store does not have them (see it for ``computed_on``)."""
     by_digest = {images.digest: images for images in sets.values()}
     fingerprint = extractor.info.fingerprint
-    found = {digest: store.find(digest, fingerprint, device_type) for digest in by_digest}
+    found = {digest: store.find(digest, fingerprint, computed_on) for digest in by_digest}
     missing = [by_digest[digest] for digest, stored in found.items() if stored is None]
     done = {digest: stored for digest, stored in found.items() if stored is not None}
     if missing:
         with progress.stage(f"features ({extractor.info.name})", sum(len(images) for images in missing)):
             for images in missing:
                 features = _extract(images, extractor, progress)
-                done[images.digest] = store.put(images.digest, fingerprint, device_type, features)
+                done[images.digest] = store.put(images.digest, fingerprint, computed_on, features)
     return done
 
 

@@ -86,7 +86,7 @@ class EvidenceFolder:
     def save_attributes(self, role: Role, labels: AttributeLabels) -> None:
         """Lay out the attribute labels of ``role``."""
         confusion = labels.confusion
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, Any] = {
             "labels": np.asarray(labels.labels, dtype=str),
             "text": np.array([labels.attribute, labels.classifier, labels.limits, confusion.source]),
             "classes": np.array(confusion.classes),

@@ -29,7 +29,7 @@ from ldm_eval.errors import ConfigError, LdmEvalError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.data import RealImages, gather_real_images
-from ldm_eval.run.describe import describe_results, protocol_of, run_identity
+from ldm_eval.run.describe import describe_results, machine_of, protocol_of, run_identity
 from ldm_eval.run.embed import (
     AttributePlan,
     cache_dir,
@@ -49,7 +49,7 @@ from ldm_eval.run.plan import DEFAULT_SAMPLES, Plan, make_plan, select_checks
 from ldm_eval.run.progress import Progress
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
-from ldm_eval.store.atomic import read_json, write_json
+from ldm_eval.store.atomic import canonical_json, read_json, write_json
 from ldm_eval.store.features import FeatureStore, StoredFeatures
 from ldm_eval.store.results import Results, load_results, save_results
 from ldm_eval.store.samples import SampleStore
@@ -112,9 +112,13 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
     """
     prepared = prepare(config, catalogue, progress)
     path = _output_folder(config, prepared.found.name)
-    identity = run_identity(config, prepared.found, prepared.real, prepared.extractor, prepared.plan)
+    machine = machine_of(prepared.found, prepared.threads)
+    identity = run_identity(
+        config, prepared.found, prepared.real, prepared.extractor, prepared.plan, catalogue, machine
+    )
     with open_folder(path, identity, resume=config.resume) as folder:
         if folder.finished:
+            _tidy(folder)  # it may have been killed between its last two steps
             progress.note(f"{path} holds this run already, finished; nothing was sampled or measured again.")
             return FinishedRun(path, load_results(path))
         progress.note(f"Results go to {path}; after an interruption the same command with --output {path} goes on.")
@@ -174,7 +178,8 @@ def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress
         return {}
     store = FeatureStore(cache_dir(prepared.config) / "features")
     wanted = {role: sets[role] for role in prepared.plan.embed}
-    return embed_sets(wanted, prepared.extractor, prepared.found.device.partition(":")[0], store, progress)
+    computed_on = canonical_json(machine_of(prepared.found, prepared.threads), indent=None)
+    return embed_sets(wanted, prepared.extractor, computed_on, store, progress)
 
 
 def _lay_out(

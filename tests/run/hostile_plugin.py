@@ -190,6 +190,17 @@ class GoodScore(Good):
         return [evidence.measurement("level", mean, interval, n=len(values), unit="", direction="none")]
 
 
+class GoodFeatures(Good):
+    id: ClassVar[str] = "hostile/good_features"
+    needs: ClassVar[Needs] = Needs(samples=2, features=("training",))
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        features = np.asarray(evidence.features("training"), dtype=np.float64)
+        mean = float((features * np.arange(1, features.size + 1).reshape(features.shape)).mean())
+        interval = Interval(mean, mean, 0.95, "none")
+        return [evidence.measurement("weighted", mean, interval, n=len(features), unit="", direction="none")]
+
+
 def level_score(parts: Any, images: Any, seed: int, parameters: Mapping[str, Any]) -> Any:
     return images.flatten(1).mean(dim=1, keepdim=True).cpu().numpy().astype(np.float32)
 
@@ -211,6 +222,7 @@ _CHECKS = (
     ScoreRaises,
     ScoreExits,
     GoodScore,
+    GoodFeatures,
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from ldm_eval.api import Crashed, Invalid, Measured
 from ldm_eval.errors import ConfigError, DataError, ModelError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run import pipeline
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.pipeline import FinishedRun, prepare, run
 from ldm_eval.run.progress import Progress, SilentProgress
@@ -99,6 +100,41 @@ def test_other_settings_in_the_same_folder_are_refused_with_the_difference(run_o
     run_once()
     with pytest.raises(ConfigError, match=r"settings.seed: was 0, is now 3"):
         run_once(seed=3)
+
+
+def test_all_cores_of_another_machine_are_other_settings(run_once: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_threads", lambda config: config.threads or 2)
+    run_once(threads=0)
+    monkeypatch.setattr(pipeline, "_threads", lambda config: config.threads or 1)
+    with pytest.raises(ConfigError, match=r"machine.threads: was 2, is now 1"):
+        run_once(threads=0)
+    run_once(threads=2)
+
+
+def test_groups_that_were_edited_since_are_other_data(run_once: Run, real_images: Path) -> None:
+    groups = real_images.with_suffix(".csv")
+    rows = [f"{number},{'a' if number % 2 else 'b'}" for number in range(40)]
+    groups.write_text("\n".join(["id,digit", *rows]))
+    run_once(data=str(real_images))
+    groups.write_text("\n".join(["id,digit", "0,a", *rows[1:]]))
+    with pytest.raises(ConfigError, match=r"groups\.training: was"):
+        run_once(data=str(real_images))
+
+
+def test_features_of_other_thread_counts_are_not_taken_from_the_cache(
+    run_once: Run, real_images: Path, tmp_path: Path
+) -> None:
+    texts = []
+    for name, cache in (("first", "shared"), ("second", "shared"), ("third", "own")):
+        done = run_once(
+            suite="hostile/good_features",
+            data=str(real_images),
+            threads=1 if name == "first" else 4,
+            cache_dir=str(tmp_path / cache),
+            output=str(tmp_path / name),
+        )
+        texts.append((done.folder / "results.json").read_text())
+    assert texts[1] == texts[2]
 
 
 def test_no_resume_starts_over_in_the_same_folder(run_once: Run) -> None:
