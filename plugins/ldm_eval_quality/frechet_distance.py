@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ldm_eval.api import (
     Alarm,
+    Direction,
     Evidence,
     Figure,
     Finding,
@@ -22,6 +23,7 @@ from ldm_eval.api import (
     Phantoms,
     Role,
     Series,
+    SignatureValue,
     Table,
 )
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
@@ -78,11 +80,7 @@ class FrechetDistanceCheck:
         headline = frechet_distance(samples, reference)
         floor = _floor(evidence, samples, reference)
         others = _to_companions(evidence, samples, headline)
-        findings: list[Finding] = [
-            _excess(evidence, f"{name}_excess", floor),
-            _headline(evidence, name, headline),
-            _matched(evidence, f"{name}_matched", floor),
-        ]
+        findings = _against_reference(evidence, name, headline, floor)
         twins = [role for role in others if _same_set(evidence, role) and others[role].m == headline.m]
         for role, distance in others.items():
             if role not in twins:
@@ -125,88 +123,78 @@ def _to_companions(
     return found
 
 
-def _headline(evidence: Evidence, name: str, distance: FrechetDistance) -> Measurement:
-    """All samples against the whole reference; it has no floor, because no real sets of these sizes are left."""
+def _reported(
+    evidence: Evidence,
+    name: str,
+    found: FrechetDistance | FrechetDifference,
+    n: int,
+    note: str,
+    *,
+    against: Role = "reference",
+    direction: Direction = "lower",
+    floor: float | None = None,
+    **protocol: SignatureValue,
+) -> Measurement:
     return evidence.measurement(
         name,
-        distance.value,
-        distance.interval,
-        n=distance.n,
+        found.value,
+        found.interval,
+        n=n,
         unit=_UNIT,
-        direction="lower",
-        against="reference",
+        direction=direction,
+        against=against,
         uses_extractor=True,
-        note=_headline_note(distance, name),
+        floor=floor,
+        note=note,
+        **protocol,
     )
 
 
-def _matched(evidence: Evidence, name: str, floor: _Floor) -> Measurement:
-    """As many samples as the floor has real images, against the same other real images."""
-    return evidence.measurement(
-        name,
-        floor.matched.value,
-        floor.matched.interval,
-        n=floor.matched.n,
-        unit=_UNIT,
-        direction="lower",
-        against="reference",
-        uses_extractor=True,
-        floor=floor.real.value,
-        note=f"At the sizes of its floor: {floor.matched.n} samples, or real images, against {floor.real.m} others.",
-        real_n=floor.matched.m,
-    )
+def _against_reference(evidence: Evidence, name: str, headline: FrechetDistance, floor: _Floor) -> list[Finding]:
+    """The excess, the headline, and the distance at the sizes of the floor with the floor beside it.
 
-
-def _excess(evidence: Evidence, name: str, floor: _Floor) -> Measurement:
-    return evidence.measurement(
-        name,
-        floor.excess.value,
-        floor.excess.interval,
-        n=floor.matched.n,
-        unit=_UNIT,
-        direction="lower",
-        against="reference",
-        uses_extractor=True,
-        note=(
-            f"{floor.matched.n} samples and {floor.real.n} real images, each against the same {floor.real.m} other "
-            "real images; zero in expectation for a perfect model at every n."
+    The headline takes all samples and the whole reference. It has no floor: no real sets of its sizes are left.
+    """
+    sizes = f"{floor.matched.n} samples and {floor.real.n} real images, each against the same {floor.real.m} other "
+    return [
+        _reported(
+            evidence,
+            f"{name}_excess",
+            floor.excess,
+            floor.matched.n,
+            f"{sizes}real images; zero in expectation for a perfect model at every n.",
+            real_n=floor.real.n,
+            other_real_n=floor.real.m,
         ),
-        real_n=floor.real.n,
-        other_real_n=floor.real.m,
-    )
+        _reported(evidence, name, headline, headline.n, _headline_note(headline, name)),
+        _reported(
+            evidence,
+            f"{name}_matched",
+            floor.matched,
+            floor.matched.n,
+            f"At the sizes of its floor: {floor.matched.n} samples, or real images, against {floor.real.m} others.",
+            floor=floor.real.value,
+            real_n=floor.matched.m,
+        ),
+    ]
 
 
 def _to_companion(evidence: Evidence, name: str, role: Role, distance: FrechetDistance) -> Measurement:
-    return evidence.measurement(
-        name,
-        distance.value,
-        distance.interval,
-        n=distance.n,
-        unit=_UNIT,
-        direction="none",
-        against=role,
-        uses_extractor=True,
-        note=f"To {distance.m} images of the {role} set; compare with the other real sets at this size only.",
-        real_n=distance.m,
-    )
+    note = f"To {distance.m} images of the {role} set; compare with the other real sets at this size only."
+    return _reported(evidence, name, distance, distance.n, note, against=role, direction="none", real_n=distance.m)
 
 
 def _gap(evidence: Evidence, name: str, others: Mapping[Role, FrechetDistance]) -> Measurement:
-    gap = difference(others["holdout"], others["training"], shared="x")
-    return evidence.measurement(
+    holdout = others["holdout"]
+    return _reported(
+        evidence,
         name,
-        gap.value,
-        gap.interval,
-        n=others["holdout"].n,
-        unit=_UNIT,
-        direction="lower",
+        difference(holdout, others["training"], shared="x"),
+        holdout.n,
+        f"Distance to held-out minus distance to training images, {holdout.m} of each: above zero the "
+        "samples are closer to what the model was trained on than to fresh data, as copies would be.",
         against="holdout",
-        uses_extractor=True,
-        note=(
-            f"Distance to held-out minus distance to training images, {others['holdout'].m} of each: above zero the "
-            "samples are closer to what the model was trained on than to fresh data, as copies would be."
-        ),
-        real_n=others["holdout"].m,
+        real_n=holdout.m,
         training_digest=evidence.images("training").digest,
     )
 
