@@ -146,7 +146,7 @@ def _reported(
         uses_extractor=True,
         floor=floor,
         note=note,
-        **protocol,
+        **protocol,  # type: ignore[arg-type]  # mypy holds ** against every keyword, group among them
     )
 
 
