@@ -22,7 +22,10 @@ class ImageFormat(StrEnum):
     npz = "npz"
 
 
-SETTINGS = ("model", "output", "samples", "sampler", "steps", "guidance", "seed", "device", "batch_size", "backend")
+SETTINGS = (
+    *("model", "output", "samples", "sampler", "steps", "guidance", "seed", "device", "batch_size", "backend"),
+    "resume",
+)
 Format = Annotated[ImageFormat, typer.Option("--format", help="One PNG per image, or one npz (arr_0, N x H x W x C).")]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ldm_eval.errors import ConfigError, StoreError
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
@@ -15,18 +16,19 @@ from ldm_eval.store.atomic import canonical_json, read_json, write_json
 __all__ = ["RunFolder", "open_folder"]
 
 _OURS = (
+    "results.json",
     "samples",
     "figures",
     "work",
     "private",
-    "run.json",
-    "results.json",
     "gate.json",
     "MODEL_CARD.md",
     "declared.json",
     "worker.log",
     "events.jsonl",
+    "run.json",
 )
+"""In the order they are removed: what says "finished" first, what says "this folder is ours" last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,16 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_folder(path: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterator[RunFolder]:
+def open_folder(
+    path: Path, identity: Mapping[str, Any], *, resume: bool, also: tuple[str, ...] = ()
+) -> Iterator[RunFolder]:
     """Make or re-enter the folder of a run and keep every other run out of it.
 
     Args:
         path: The folder.
         identity: What decides the numbers (settings, model and data digests); kept in ``run.json``.
         resume: Go on with what is there; otherwise start over and remove what an earlier run left.
+        also: Names and patterns of what this command writes beside the usual files; removed too when it starts over.
 
     Raises:
         ConfigError: when the folder holds something else, or a run with another identity (the difference is listed).
@@ -91,7 +96,7 @@ def open_folder(path: Path, identity: Mapping[str, Any], *, resume: bool) -> Ite
         if record.is_file() and resume:
             _refuse_difference(path, read_json(record), wanted)
         else:
-            _clear(path)
+            _clear(path, also)
             write_json(record, wanted)
         yield folder
 
@@ -140,9 +145,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _clear(path: Path) -> None:
-    for name in _OURS:
-        item = path / name
+def _clear(path: Path, also: tuple[str, ...]) -> None:
+    for item in [found for name in (*also, *_OURS) for found in sorted(path.glob(name))]:
         try:
             if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item)
@@ -167,9 +171,18 @@ def _locked(path: Path) -> Iterator[None]:
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            _refuse_removed(stream, path)
+        except BlockingIOError:
             raise StoreError(
                 f"Another run is writing in {path.parent}; wait for it or name another --output."
             ) from None
+        except OSError:  # a file system without locks
+            pass
         yield
-    path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+
+
+def _refuse_removed(stream: IO[str], path: Path) -> None:
+    """Raises BlockingIOError when the file that was locked is no longer the one at ``path``: its owner removed it."""
+    if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+        raise BlockingIOError

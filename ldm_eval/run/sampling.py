@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ from ldm_eval.store.samples import SampleRow, SampleStore
 
 __all__ = ["sample_to_folder"]
 
-ImageFormat = Literal["png", "npz"]
+_WRITTEN = ("samples.csv", "samples.npz", "[0-9][0-9][0-9][0-9][0-9][0-9]*.png")
+"""What this command writes, and removes when it starts over; the table first, for it says that all is there."""
 
 
 def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress, *, image_format: str) -> Path:
@@ -42,10 +43,22 @@ def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress
     found = load_model(config.model, config.backend, pick_device(config.device), catalogue)
     settings = found.model.resolve(SamplingSettings(config.sampler, config.steps, config.guidance))
     count = config.samples or (found.model.capacity or DEFAULT_SAMPLES)
+    if found.model.capacity is not None and count > found.model.capacity:
+        raise ConfigError(
+            f"--samples {count}: the model is {found.model.capacity} finished images; ask for at most that many."
+        )
     requests = make_requests(count, config.seed, settings)
-    identity = {"model": found.model.identity.sha256, "samples": count, "seed": config.seed, **asdict(settings)}
+    identity = {
+        "model": found.model.identity.sha256,
+        "samples": count,
+        "seed": config.seed,
+        "format": image_format,
+        "batch_size": config.batch_size,
+        "device": found.device.partition(":")[0],
+        **asdict(settings),
+    }
     path = Path(config.output).expanduser()
-    with open_folder(path, identity, resume=config.resume) as folder:
+    with open_folder(path, identity, resume=config.resume, also=_WRITTEN) as folder:
         store = SampleStore(folder.work, requests, found.model.identity.sha256)
         if not (path / "samples.csv").is_file():
             fill_store(store, found.model, config.batch_size, progress)
