@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ldm_eval.api import CheckSpec, ImageSet, LoadedModel, Role, SamplingSettings, ScoreSpec, SuiteSpec
+from ldm_eval.api import CheckSpec, ImageSet, LoadedModel, Needs, Role, SamplingSettings, ScoreSpec, SuiteSpec
 from ldm_eval.errors import ConfigError, DataError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
 
@@ -148,7 +148,7 @@ def make_plan(
     if not running:
         reasons = "\n".join(f"  {item.spec.id}: {item.reason}" for item in planned)
         raise DataError(f"None of the checks asked for can run with what was given:\n{reasons}")
-    present = {*sets, "samples"}
+    present: set[Role] = {*sets, "samples"}
     attribute_roles = {role for spec in running for role in spec.needs.attributes}
     embed = {role for spec in running for role in (*spec.needs.features, *spec.needs.logits)}
     embed |= {role for spec in running if spec.needs.features for role in spec.needs.optional}
@@ -157,8 +157,9 @@ def make_plan(
     scores: dict[tuple[str, Role], PlannedScore] = {}
     for spec in running:
         for score in spec.needs.scores:
-            for role in score.roles:
-                scores[score.name, role] = PlannedScore(score, role, min(score.max_images, len(sets[role])))
+            for role in present.intersection(score.roles):
+                available = samples if role == "samples" else len(sets[role])
+                scores[score.name, role] = PlannedScore(score, role, min(score.max_images, available))
     return Plan(
         checks=planned,
         samples=samples,
@@ -194,11 +195,26 @@ def _planned(
     for role in _ordered(roles - {"samples", *needs.optional}):
         if role not in sets:
             return PlannedCheck(spec, f"needs {role} images: {absent.get(role) or _HOW[role]}")
-    if needs.scores and model.white_box() is None:
-        return PlannedCheck(spec, "needs the inside of the model (its denoiser), which this model does not show")
+    unseen = _unseen(needs, model, sets)
+    if unseen:
+        return PlannedCheck(spec, unseen)
     if needs.attributes and no_attributes:
         return PlannedCheck(spec, no_attributes)
     return PlannedCheck(spec)
+
+
+def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> str:
+    """Why the white-box scores cannot be computed; empty when they can, or when none are needed."""
+    if not needs.scores:
+        return ""
+    parts = model.white_box()
+    if parts is None:
+        return "needs the inside of the model (its denoiser), which this model does not show"
+    for role in _ordered({role for score in needs.scores for role in score.roles} - {"samples"}):
+        if role in sets and sets[role].shape != parts.image_shape:
+            sees, found = ("x".join(map(str, shape)) for shape in (parts.image_shape, sets[role].shape))
+            return f"the denoiser sees images of {sees}, the {role} images are {found}: give them as the model saw them"
+    return ""
 
 
 _HOW: Mapping[str, str] = {

@@ -190,6 +190,18 @@ class GoodScore(Good):
         return [evidence.measurement("level", mean, interval, n=len(values), unit="", direction="none")]
 
 
+class SamplesScore(Good):
+    id: ClassVar[str] = "hostile/samples_score"
+    needs: ClassVar[Needs] = Needs(
+        samples=2, scores=(ScoreSpec("level", "hostile_plugin:level_score", ("samples",), 8, 1),)
+    )
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        values = evidence.scores("level", "samples").values
+        interval = Interval(0.0, 1.0, 0.95, "none")
+        return [evidence.measurement("level", 0.5, interval, n=len(values), unit="", direction="none")]
+
+
 class GoodFeatures(Good):
     id: ClassVar[str] = "hostile/good_features"
     needs: ClassVar[Needs] = Needs(samples=2, features=("training",))
@@ -223,6 +235,7 @@ _CHECKS = (
     ScoreExits,
     GoodScore,
     GoodFeatures,
+    SamplesScore,
 )
 
 

@@ -272,6 +272,22 @@ def test_limit_takes_the_first_images_and_marks_the_results_partial(
     assert {record.role: record.n for record in done.results.data} == {"samples": 5, "training": 5, "reference": 5}
 
 
+def test_images_that_the_denoiser_cannot_see_are_told_before_the_run(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "large.npz", arr_0=np.zeros((40, 16, 16, 3), dtype=np.uint8))
+    config = configure(suite="hostile/good,hostile/good_score", data=str(tmp_path / "large.npz"))
+    plan = prepare(config, Catalogue.discover((), config.plugin), SilentProgress()).plan
+    reasons = {check.spec.id: check.reason for check in plan.checks}
+    assert "sees images of 1x8x8, the training images are 3x16x16" in reasons["hostile/good_score"]
+    assert not plan.scores
+
+
+def test_samples_can_be_scored_too(run_once: Run) -> None:
+    done = run_once(suite="hostile/samples_score")
+    assert [measurement.n for measurement in done.results.measurements] == [8]
+
+
 def test_the_plan_writes_nothing(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     config = configure()
     prepared = prepare(config, Catalogue.discover((), config.plugin), SilentProgress())
