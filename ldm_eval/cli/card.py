@@ -23,4 +23,6 @@ def card(
     """Write MODEL_CARD.md of a finished run again, from its results alone; prints the path."""
     from ldm_eval.evaluate import render_folder
 
-    console.line(str(render_folder(folder, declared).card))
+    with console.only_results_on_stdout():
+        done = render_folder(folder, declared)
+    console.line(str(done.card))

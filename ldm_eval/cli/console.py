@@ -64,6 +64,14 @@ def error(text: str) -> None:
     _console(True).print(Text.assemble(("Error: ", "bold red"), text), soft_wrap=True)
 
 
+def _flush_c() -> None:
+    """Write out what C libraries have printed so far; in a pipe they would keep it until the program ends."""
+    import ctypes
+
+    with suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library that is the program itself
+        ctypes.CDLL(None).fflush(None)
+
+
 @contextmanager
 def only_results_on_stdout() -> Iterator[None]:
     """While this holds, whatever a library writes to stdout (also from C) comes out on stderr."""
@@ -79,5 +87,6 @@ def only_results_on_stdout() -> Iterator[None]:
     finally:
         if saved is not None:
             sys.stdout.flush()
+            _flush_c()
             os.dup2(saved, sys.stdout.fileno())
             os.close(saved)

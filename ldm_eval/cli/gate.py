@@ -31,7 +31,8 @@ def gate(
     from ldm_eval.cli.verdict import verdict_document, verdict_report
     from ldm_eval.evaluate import gate_folder
 
-    done = gate_folder(folder, policy, as_of.date() if as_of else None)
+    with console.only_results_on_stdout():
+        done = gate_folder(folder, policy, as_of.date() if as_of else None)
     if as_json:
         console.document(verdict_document(done))
     else:

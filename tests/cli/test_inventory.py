@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ from ldm_eval.cli.inventory import inventory
 from ldm_eval.cli.listing import KINDS
 from ldm_eval.hooks import hookimpl
 from ldm_eval.hooks.catalogue import Catalogue
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,3 +76,20 @@ def test_a_plugin_that_is_switched_off_offers_nothing() -> None:
     assert checks
     assert not [check for check in checks if check["plugin"] == "misuse"]
     assert "switched off" in CliRunner().invoke(app, ["plugins", *switched_off]).stdout
+
+
+def test_what_a_plugin_prints_never_gets_among_the_results(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "talks.py").write_text(
+        "import ctypes, os\n"
+        "from ldm_eval.api import SuiteSpec\n"
+        "from ldm_eval.hooks import hookimpl\n"
+        "print('hello from Python'); os.write(1, b'hello from the system')\n"
+        "ctypes.CDLL(None).printf(b'hello from C')\n"
+        "@hookimpl\n"
+        "def ldm_eval_suites(): return [SuiteSpec('talks', '', ('quality/*',))]\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = call("list", "suites", "--json", "--plugin", "talks", PYTHONPATH=paths)
+    assert "talks" in [item["name"] for item in json.loads(done.stdout)]
+    for source in ("Python", "the system", "C"):
+        assert f"hello from {source}" in done.stderr
