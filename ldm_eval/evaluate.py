@@ -78,7 +78,8 @@ def evaluate(
         model: Checkpoint, folder of images, or a name such as ``"demo"``.
         suite: Suites or check ids.
         progress: Receives news; silent by default.
-        **settings: Any field of ``run.config.RunConfig``: ``data``, ``holdout``, ``samples``, ``output``, ...
+        **settings: Any field of ``run.config.RunConfig``: ``data``, ``holdout``, ``samples``, ``output``, ...; None is
+            the same as leaving it out.
 
     Raises:
         LdmEvalError: one of its classes, see ``ldm_eval.errors``.
@@ -86,7 +87,8 @@ def evaluate(
     from ldm_eval.run.config import resolve_config
 
     wanted = [suite] if isinstance(suite, str) else list(suite)
-    options = {"model": model, "suite": ",".join(wanted), **settings}
+    given = {name: value for name, value in settings.items() if value is not None}
+    options = {"model": model, "suite": ",".join(wanted), **given}
     return evaluate_config(resolve_config(options, {}).config, progress)
 
 
@@ -125,6 +127,7 @@ def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> E
     from ldm_eval.store.results import load_results
 
     results = load_results(folder)
+    folder = _folder_of(folder)
     catalogue = Catalogue.discover()
     policy = load_policy(_policy_path(str(policy_file), catalogue))
     return _render(folder, results, _judge(results, policy, as_of), catalogue, None)
@@ -142,8 +145,14 @@ def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
     from ldm_eval.store.results import load_results
 
     results = load_results(folder)
+    folder = _folder_of(folder)
     read = _read_declared(str(declared)) if declared is not None else None
     return _render(folder, results, load_verdict(folder), Catalogue.discover(), read)
+
+
+def _folder_of(named: Path) -> Path:
+    """The run folder, also when the results.json in it was named."""
+    return named.parent if named.is_file() else named
 
 
 def _judge(results: Results, policy: Policy | None, as_of: date | None = None) -> Verdict | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ldm_eval.api import Crashed, Measured, NotApplicable
-from ldm_eval.errors import DataError, PolicyError, StoreError
+from ldm_eval.errors import DataError, ModelError, PolicyError, StoreError
 from ldm_eval.evaluate import Evaluation, evaluate, gate_folder, render_folder, worst_exit_code
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.data import load_images
@@ -185,3 +185,8 @@ def test_the_worst_exit_code_wins() -> None:
     assert worst_exit_code([3, 0]) == 3
     assert worst_exit_code([3, 1]) == 1
     assert worst_exit_code([1, 4]) == 4
+
+
+def test_none_is_the_same_as_leaving_a_setting_out() -> None:
+    with pytest.raises(ModelError, match=r"nowhere\.pt"):
+        evaluate("nowhere.pt", policy=None, output=None, samples=None)

@@ -54,3 +54,11 @@ def test_json_is_the_verdict_that_is_stored(judged: Path) -> None:
 def test_card_prints_the_path_of_the_card_alone(judged: Path) -> None:
     done = CliRunner().invoke(app, ["card", str(judged)], catch_exceptions=False)
     assert Path(done.stdout.strip()).read_text(encoding="utf-8").startswith("---")
+
+
+@pytest.mark.parametrize("command", ["gate", "card"])
+def test_results_json_may_be_named_instead_of_its_folder(command: str, judged: Path) -> None:
+    policy = ["--policy", _policy(judged, 0.05)] if command == "gate" else []
+    done = CliRunner().invoke(app, [command, str(judged / "results.json"), *policy], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (judged / "MODEL_CARD.md").is_file()
