@@ -1,6 +1,7 @@
 """``results.json``: the only thing that leaves a run. Schema version 1, documented in ``docs/results.md``.
 
-It holds no time, no host name and no absolute path, so that two runs of the same thing are the same bytes.
+It holds no time, no host name and no path but those the user typed, so that two runs of the same command are the same
+bytes.
 """
 
 from __future__ import annotations
