@@ -101,8 +101,8 @@ def test_global_options_may_stand_anywhere_before_two_dashes(monkeypatch: pytest
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_in_a_real_process_exits_with_130(tmp_path: Path) -> None:
     source = (
-        "import time, ldm_eval.cli.listing as listing, ldm_eval.hooks.catalogue as catalogue\n"
-        "def wait(*a, **k): print('ready', flush=True); time.sleep(60)\n"
+        "import sys, time, ldm_eval.cli.listing as listing, ldm_eval.hooks.catalogue as catalogue\n"
+        "def wait(*a, **k): print('ready', file=sys.stderr, flush=True); time.sleep(60)\n"
         "catalogue.Catalogue.discover = wait\n"
         "from ldm_eval.cli import main\n"
         "main(['list', 'checks'])\n"
@@ -110,8 +110,8 @@ def test_ctrl_c_in_a_real_process_exits_with_130(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert process.stderr is not None
+    assert process.stderr.readline() == "ready\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
