@@ -78,8 +78,8 @@ class _Holdout:
         near: How many of them the published rule flags.
         overlap: How many were left out.
         ratio: ``(n,)`` distance ratios, or None where the relative rule has too few training images.
-        cut: Ratio below which an image counts for the excess: the published one, or the first percentile of one half
-            of the control where that is stricter.
+        cut: Ratio below which an image counts for the excess: the published one, or one that a fresh image undercuts
+            with probability ``false_positives``, from one half of the control, where that is stricter.
         judged: Images of the other half, ``false`` of them below the cut.
     """
 

@@ -74,11 +74,20 @@ def test_the_threshold_is_transferred_and_keeps_its_rate():
     rng = np.random.default_rng(4)
     calibration, judged = rng.normal(size=1000), rng.normal(size=20_000)
     threshold = threshold_at(calibration, 0.01)
-    assert (calibration > threshold).sum() == 10
+    assert (calibration > threshold).sum() == 9
     rates = rates_at(judged + 2.0, judged, threshold)
     assert rates.false_positives / rates.negatives == pytest.approx(0.01, abs=0.006)
     assert rates.false_positive_rate.low <= rates.false_positives / 20_000 <= rates.false_positive_rate.high
     assert rates.true_positive_rate.estimator == "Clopper-Pearson"
+
+
+@pytest.mark.parametrize("n", [99, 100, 128, 199, 250])
+def test_new_negatives_exceed_the_threshold_at_the_rate_that_was_asked_for(n):
+    rng = np.random.default_rng(n)
+    # of uniform scores the share 1 - threshold lies above; its mean over calibration sets is k/(n + 1)
+    exceeded = [1 - threshold_at(rng.uniform(size=n), 0.01) for _ in range(2000)]
+    assert np.mean(exceeded) <= 0.01 + 4 * np.std(exceeded) / np.sqrt(2000)
+    assert np.mean(exceeded) > 0.005
 
 
 def test_with_few_negatives_the_threshold_is_their_largest():
