@@ -10,7 +10,16 @@ import torch
 
 from ldm_eval.errors import ConfigError, did_you_mean
 
-__all__ = ["SCHEDULES", "DiscreteSchedule", "cosine_schedule", "linear_schedule", "make_schedule"]
+__all__ = [
+    "SCHEDULES",
+    "DiscreteSchedule",
+    "cosine_schedule",
+    "linear_schedule",
+    "make_schedule",
+    "scaled_linear_schedule",
+    "with_zero_terminal_snr",
+    "zero_terminal_snr_schedule",
+]
 
 
 @final
@@ -22,12 +31,13 @@ class DiscreteSchedule:
 
     Args:
         name: For signatures and checkpoints.
-        betas: ``(T,)``, each in (0, 1).
+        betas: ``(T,)``, each in (0, 1); the last of several may be 1, which leaves pure noise (alpha = 0 exactly).
     """
 
     def __init__(self, name: str, betas: torch.Tensor) -> None:
         betas = betas.detach().to("cpu", torch.float64)
-        if betas.ndim != 1 or betas.numel() == 0 or not bool(((betas > 0) & (betas < 1)).all()):
+        inside = betas.ndim == 1 and betas.numel() > 0 and bool(((betas > 0) & (betas <= 1)).all())
+        if not inside or bool((betas[:-1] == 1).any()) or (betas.numel() == 1 and betas.item() == 1):
             raise ConfigError(f"Schedule '{name}' needs a list of betas between 0 and 1; found {betas}.")
         self._name = name
         self._betas = betas
@@ -50,6 +60,11 @@ class DiscreteSchedule:
     def betas(self) -> torch.Tensor:
         """``(T,)`` float64, variance added between t-1 and t."""
         return self._betas.clone()
+
+    @property
+    def ends_in_pure_noise(self) -> bool:
+        """True when alpha is zero at T-1: there x_t says nothing of x_0, nor does a prediction of epsilon."""
+        return float(self._alpha[-1]) == 0.0
 
     @property
     def alpha_bar(self) -> torch.Tensor:
@@ -97,7 +112,49 @@ def cosine_schedule(steps: int = 1000) -> DiscreteSchedule:
     return DiscreteSchedule("cosine", torch.tensor(betas, dtype=torch.float64))
 
 
-SCHEDULES: Mapping[str, Callable[[int], DiscreteSchedule]] = {"linear": linear_schedule, "cosine": cosine_schedule}
+def scaled_linear_schedule(steps: int = 1000) -> DiscreteSchedule:
+    """sqrt(beta) evenly spaced, betas from 0.00085 to 0.012 at T = 1000, scaled by 1000/T elsewhere.
+
+    The schedule of latent diffusion (arXiv:2112.10752): it ends with alpha = 0.068, so a sample that starts from pure
+    noise starts a little off the law the network was trained on (arXiv:2305.08891).
+    """
+    smallest = 15  # below, the last scaled beta would come near 1
+    if steps < smallest:
+        raise ConfigError(
+            f"The scaled-linear schedule needs at least {smallest} timesteps; found {steps}. Use 'cosine'."
+        )
+    first, last = (math.sqrt(beta * 1000 / steps) for beta in (0.00085, 0.012))
+    return DiscreteSchedule("scaled-linear", torch.linspace(first, last, steps, dtype=torch.float64) ** 2)
+
+
+def with_zero_terminal_snr(schedule: DiscreteSchedule, name: str) -> DiscreteSchedule:
+    """Return ``schedule`` with alpha shifted and stretched to 0 at T-1, unchanged at 0 (arXiv:2305.08891, alg. 1).
+
+    Sampling then starts exactly where training ended. An epsilon-prediction says nothing about x0 at T-1: the network
+    must predict v or x0, and conversions from epsilon refuse there.
+
+    Raises:
+        ConfigError: for a schedule of a single timestep.
+    """
+    if schedule.steps < 2:
+        raise ConfigError(f"Zero terminal signal needs at least 2 timesteps; schedule '{schedule.name}' has 1.")
+    alpha = schedule.alpha_bar.sqrt()
+    alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+    betas = 1.0 - (alpha / torch.cat([alpha.new_ones(1), alpha[:-1]])) ** 2
+    return DiscreteSchedule(name, betas)
+
+
+def zero_terminal_snr_schedule(steps: int = 1000) -> DiscreteSchedule:
+    """The scaled-linear schedule rescaled to end in pure noise; for networks that predict v or x0."""
+    return with_zero_terminal_snr(scaled_linear_schedule(steps), "zero-terminal-snr")
+
+
+SCHEDULES: Mapping[str, Callable[[int], DiscreteSchedule]] = {
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+    "scaled-linear": scaled_linear_schedule,
+    "zero-terminal-snr": zero_terminal_snr_schedule,
+}
 """Schedules by the name a checkpoint or a user writes."""
 
 
