@@ -119,8 +119,8 @@ class NativeModel:
         return resolved
 
     def network_calls(self, settings: SamplingSettings) -> int:
-        """Steps, twice that with guidance."""
-        return settings.steps * (1 if settings.guidance == 1.0 else 2)
+        """The sampler's calls (one or two a step), twice that with guidance."""
+        return make_sampler(settings).network_calls(self._schedule) * (1 if settings.guidance == 1.0 else 2)
 
     def generate(self, requests: Sequence[SampleRequest]) -> Images:
         """Make one image per request, in order; each from its own seed."""

@@ -2,17 +2,25 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ldm_eval.api import SamplingSettings
 from ldm_eval.diffusion.noise import SampleNoise
-from ldm_eval.diffusion.parameterisation import convert
 from ldm_eval.diffusion.randomness import sample_seed
-from ldm_eval.diffusion.samplers import SAMPLERS, DDIMSampler, DDPMSampler, Sampler, make_sampler
-from ldm_eval.diffusion.schedules import linear_schedule
-from ldm_eval.errors import ConfigError
+from ldm_eval.diffusion.samplers import (
+    SAMPLERS,
+    DDIMSampler,
+    DDPMSampler,
+    DPMSolverSampler,
+    HeunSampler,
+    Sampler,
+    make_sampler,
+)
+from ldm_eval.diffusion.schedules import linear_schedule, make_schedule
+from ldm_eval.errors import ConfigError, ModelError
 
 MEAN, STD = 0.4, 0.5
 SCHEDULE = linear_schedule(1000)
@@ -20,46 +28,51 @@ SHAPE = (1, 64, 64)
 
 
 class GaussianDenoiser:
-    """E[. | x_t] for x_0 ~ N(MEAN, STD^2) in every pixel, exactly."""
+    """E[. | x_t] for x_0 ~ N(MEAN, STD^2) in every pixel, exactly and in any parameterisation, also at alpha = 0."""
 
-    def __init__(self, prediction="epsilon"):
+    def __init__(self, prediction="epsilon", schedule=SCHEDULE):
         self.prediction = prediction
+        self.schedule = schedule
+        self.calls = 0
 
     def __call__(self, x_t, t, labels=None):
+        self.calls += 1
         x = x_t.double()
-        a, s = (f(t).reshape(-1, 1, 1, 1) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
-        epsilon = s * (x - a * MEAN) / (a**2 * STD**2 + s**2)
-        return convert(epsilon, "epsilon", self.prediction, x, SCHEDULE.alpha(t), SCHEDULE.sigma(t)).to(x_t.dtype)
+        a, s = (f(t).reshape(-1, 1, 1, 1) for f in (self.schedule.alpha, self.schedule.sigma))
+        centred = (x - a * MEAN) / (a**2 * STD**2 + s**2)
+        x0, epsilon = MEAN + a * STD**2 * centred, s * centred
+        return {"epsilon": epsilon, "x0": x0, "v": a * epsilon - s * x0}[self.prediction].to(x_t.dtype)
 
 
 class TutorialSampler(Sampler):
     """The often-copied update: eps is not divided by sqrt(1 - alpha_bar) and no noise is added."""
 
-    name = "tutorial"
+    method = "tutorial"
 
-    def step(self, x_t, guess, move, draw):
+    def step(self, x_t, guess, move, around):
         return (x_t - move.beta * guess.epsilon) * (move.alpha_s / move.alpha_t)
 
 
 class ForgetfulSampler(Sampler):
     """Right mean, no noise: every sample collapses towards the mean."""
 
-    name = "forgetful"
+    method = "forgetful"
 
-    def step(self, x_t, guess, move, draw):
-        return DDPMSampler(self.steps).step(x_t, guess, move, lambda: torch.zeros_like(x_t))
+    def step(self, x_t, guess, move, around):
+        silent = replace(around, draw=lambda: torch.zeros_like(x_t))
+        return DDPMSampler(self.steps).step(x_t, guess, move, silent)
 
 
 class FullChainBetas(Sampler):
     """Strided timesteps with the betas of the full chain instead of respaced ones."""
 
-    name = "full-chain"
+    method = "full-chain"
 
-    def step(self, x_t, guess, move, draw):
+    def step(self, x_t, guess, move, around):
         t = int((SCHEDULE.alpha(torch.arange(1000)) - move.alpha_t).abs().argmin())
         beta = SCHEDULE.betas[t].item()
         mean = (x_t - beta / move.sigma_t * guess.epsilon) / math.sqrt(1 - beta)
-        return mean if move.last else mean + math.sqrt(beta) * draw()
+        return mean if move.last else mean + math.sqrt(beta) * around.draw()
 
 
 def noise(n, run_seed=0):
@@ -80,7 +93,17 @@ def assert_reproduces_the_gaussian(sampler, bias=0.01):
 
 @pytest.mark.parametrize(
     "sampler",
-    [DDPMSampler(250), DDPMSampler(1000, variance="beta"), DDIMSampler(250), DDIMSampler(250, eta=0.5)],
+    [
+        DDPMSampler(250),
+        DDPMSampler(1000, variance="beta"),
+        DDIMSampler(250),
+        DDIMSampler(250, eta=0.5),
+        DDIMSampler(250, spacing="karras"),
+        DPMSolverSampler(50),
+        DPMSolverSampler(50, spacing="karras"),
+        HeunSampler(25),
+        HeunSampler(50, spacing="karras"),
+    ],
     ids=lambda s: f"{s.name}-{s.steps}",
 )
 def test_samplers_reproduce_the_mean_and_variance_of_gaussian_data(sampler):
@@ -196,6 +219,60 @@ def test_clipping_is_off_unless_the_name_says_so():
     assert [s.name for s in wide] == ["ddim", "ddim-clipped"]
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "zero-terminal-snr"])
+@pytest.mark.parametrize("steps", [1, 2, 9, 30])
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_network_calls_are_counted_as_they_are_made(name, steps, schedule):
+    schedule = make_schedule(schedule, 200)
+    sampler = make_sampler(SamplingSettings(sampler=name, steps=steps))
+    denoiser = GaussianDenoiser("v", schedule)
+    sampler.sample(denoiser, schedule, noise(1), (1, 2, 2))
+    assert denoiser.calls == sampler.network_calls(schedule)
+    if not name.startswith("heun"):
+        assert denoiser.calls == steps
+
+
+def test_heun_calls_twice_except_to_the_data_and_from_hardly_any_signal():
+    assert HeunSampler(30).network_calls(make_schedule("linear", 1000)) == 59
+    assert HeunSampler(30).network_calls(make_schedule("cosine", 1000)) == 58
+    assert HeunSampler(30).network_calls(make_schedule("zero-terminal-snr", 1000)) == 58
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+@pytest.mark.parametrize("steps", [1, 20])
+def test_where_no_signal_is_left_epsilon_is_refused_and_the_others_agree(name, steps):
+    schedule = make_schedule("zero-terminal-snr", 1000)
+    sampler = make_sampler(SamplingSettings(sampler=name, steps=steps))
+    with pytest.raises(ModelError, match=r"alpha is zero.*predicts v"):
+        sampler.sample(GaussianDenoiser("epsilon", schedule), schedule, noise(2), (1, 4, 4))
+    v, x0 = (sampler.sample(GaussianDenoiser(kind, schedule), schedule, noise(2), (1, 8, 8)) for kind in ("v", "x0"))
+    assert torch.isfinite(v).all()
+    assert torch.allclose(v, x0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("ddpm", 250), ("ddim", 250), ("dpm-solver++-karras", 50), ("heun-karras", 50), ("heun", 50)]
+)
+def test_gaussian_data_come_back_from_pure_noise(name, steps):
+    schedule = make_schedule("zero-terminal-snr", 1000)
+    sampler = make_sampler(SamplingSettings(sampler=name, steps=steps))
+    images = sampler.sample(GaussianDenoiser("v", schedule), schedule, noise(16), SHAPE)
+    n = 16 * 64 * 64
+    assert abs(images.mean().item() - MEAN) < 4 * STD / math.sqrt(n) + 0.01
+    assert abs(images.std().item() - STD) < 4 * STD / math.sqrt(2 * n) + 0.015
+
+
+@pytest.mark.parametrize("name", ["dpm-solver++", "dpm-solver++-clipped", "heun", "heun-clipped"])
+def test_second_order_samplers_with_one_step_are_ddim(name):
+    ddim = "ddim" + name.removeprefix("heun").removeprefix("dpm-solver++")
+    for steps in (1, 2) if name.startswith("dpm") else (1,):  # nothing to extrapolate from, or to look ahead to
+        one, other = (
+            make_sampler(SamplingSettings(n, steps)).sample(GaussianDenoiser(), SCHEDULE, noise(3), (1, 8, 8))
+            for n in (name, ddim)
+        )
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_samplers_are_found_under_their_own_name(name):
     assert make_sampler(SamplingSettings(sampler=name, steps=5)).name == name
@@ -217,6 +294,8 @@ def test_visited_timesteps_fall_strictly_from_the_noisiest_to_zero(steps):
         (SamplingSettings("ddim", 0), "at least one step"),
         (SamplingSettings("ddim", 10, eta=1.5), "between 0"),
         (SamplingSettings("ddpm", 10, eta=0.5), "belongs to DDIM"),
+        (SamplingSettings("heun", 10, eta=0.5), "belongs to DDIM"),
+        (SamplingSettings("dpm-solver", 10), "Did you mean 'dpm-solver\\+\\+'"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

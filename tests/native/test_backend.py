@@ -31,7 +31,14 @@ def drawn(model, ids, batch, settings=DEFAULTS):
 
 
 @pytest.mark.parametrize(
-    "settings", [SamplingSettings(), SamplingSettings("ddpm", 20), SamplingSettings("ddim", 5, eta=0.5)]
+    "settings",
+    [
+        SamplingSettings(),
+        SamplingSettings("ddpm", 20),
+        SamplingSettings("ddim", 5, eta=0.5),
+        SamplingSettings("dpm-solver++-karras-clipped", 10),
+        SamplingSettings("heun-clipped", 5),
+    ],
 )
 def test_batch_sizes_1_7_and_64_agree(model, settings):
     whole = drawn(model, range(64), 64, settings)
@@ -91,6 +98,11 @@ def test_shape_type_and_defaults(model):
 def test_settings_the_model_cannot_follow_are_refused(model, settings, message):
     with pytest.raises(ConfigError, match=message):
         model.resolve(settings)
+
+
+def test_network_calls_are_those_of_the_sampler(model):
+    assert model.network_calls(SamplingSettings("heun", 20)) == 39
+    assert model.network_calls(SamplingSettings("dpm-solver++", 20)) == 20
 
 
 def test_a_label_for_an_unconditional_model_is_refused(model):

@@ -1,0 +1,143 @@
+"""Known answers: how fast each sampler approaches the probability flow, whose limit is a formula.
+
+In one dimension the flow keeps quantiles, so x_T goes to the x_0 with F_0(x_0) = F_T(x_T), for any mixture.
+"""
+
+import itertools
+
+import pytest
+import torch
+from scipy.optimize import brentq
+from scipy.special import ndtr
+
+from ldm_eval.api import SamplingSettings
+from ldm_eval.diffusion.samplers import DPMSolverSampler, HeunSampler, Sampler, make_sampler
+from ldm_eval.diffusion.schedules import linear_schedule
+from ldm_eval.testing.denoisers import GaussianDenoiser, MixtureDenoiser
+
+# So fine that neither the integer timesteps nor the last step from sigma = 0.001 to the data shows.
+SCHEDULE = linear_schedule(100_000)
+STARTS = (-2.0, -1.0, -0.3, 0.0, 0.5, 1.0, 2.0)
+LAWS = {"gaussian": ((1.0,), (0.4,), (0.5,)), "mixture": ((0.3, 0.7), (-0.5, 0.4), (0.2, 0.1))}
+STEPS = (40, 80, 160, 320)
+
+
+class FixedStarts:
+    """Stands for SampleNoise: known x_T."""
+
+    device = torch.device("cpu")
+
+    def __len__(self):
+        return len(STARTS)
+
+    def draw(self, shape):
+        return torch.tensor(STARTS, dtype=torch.float64).reshape(-1, 1, 1, 1)
+
+
+def denoiser(law):
+    weights, means, stds = (torch.tensor(values, dtype=torch.float64) for values in LAWS[law])
+    if law == "gaussian":
+        return GaussianDenoiser(means.reshape(1, 1, 1), float(stds[0]) ** 2, SCHEDULE)
+    return MixtureDenoiser(weights, means.reshape(-1, 1, 1, 1), (stds**2).reshape(-1, 1, 1, 1), SCHEDULE)
+
+
+def flow_limit(law):
+    """Where the exact probability flow takes ``STARTS``."""
+    parts = list(zip(*LAWS[law], strict=True))
+    last = torch.tensor([SCHEDULE.steps - 1])
+    a, s = SCHEDULE.alpha(last).item(), SCHEDULE.sigma(last).item()
+
+    def cumulated(x, alpha, sigma):
+        return sum(w * ndtr((x - alpha * m) / (alpha**2 * d**2 + sigma**2) ** 0.5) for w, m, d in parts)
+
+    def arrives(x):
+        share = cumulated(x, a, s)
+        return brentq(lambda y: cumulated(y, 1.0, 0.0) - share, -5, 5, xtol=1e-13)
+
+    return torch.tensor([arrives(x) for x in STARTS], dtype=torch.float64)
+
+
+def errors(make, law):
+    """Largest error over the starts, for each number of steps."""
+    limit, exact = flow_limit(law), denoiser(law)
+    found = [make(steps).sample(exact, SCHEDULE, FixedStarts(), (1, 1, 1)).flatten() for steps in STEPS]
+    return [float((ends - limit).abs().max()) for ends in found]
+
+
+def ratios(make, law):
+    return [before / after for before, after in itertools.pairwise(errors(make, law))]
+
+
+def named(name):
+    return lambda steps: make_sampler(SamplingSettings(name, steps))
+
+
+def assert_second_order(make, law):
+    found = ratios(make, law)
+    assert all(3.5 < ratio < 5.0 for ratio in found), found
+    assert 3.7 < found[-1] < 4.4, found
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", ["ddim", "ddim-karras"])
+def test_ddim_is_of_first_order(name, law):
+    found = ratios(named(name), law)
+    assert all(1.7 < ratio < 2.2 for ratio in found), found
+    assert 1.85 < found[-1] < 2.1
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", ["dpm-solver++-karras", "heun-karras", "heun"])
+def test_dpm_solver_and_heun_are_of_second_order(name, law):
+    assert_second_order(named(name), law)
+    assert errors(named(name), law)[-1] < 3e-4
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_at_equal_network_calls_second_order_is_closer_than_ddim(law):
+    calls = 81
+    ddim, multistep, heun = (
+        float((named(n)(steps).sample(denoiser(law), SCHEDULE, FixedStarts(), (1, 1, 1)).flatten() - limit).abs().max())
+        for limit in [flow_limit(law)]
+        for n, steps in (("ddim", calls), ("dpm-solver++-karras", calls), ("heun-karras", (calls + 1) // 2))
+    )
+    assert HeunSampler(41).network_calls(SCHEDULE) == calls
+    assert multistep < 0.2 * ddim
+    assert heun < 0.8 * ddim
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_uniform_spacing_costs_dpm_solver_its_order_but_it_stays_closer_than_ddim(law):
+    for multistep, ddim in zip(errors(named("dpm-solver++"), law), errors(named("ddim"), law), strict=True):
+        assert multistep < ddim
+
+
+class WholeExtrapolation(Sampler):
+    """DPM-Solver++(2M) with the factor 1/2 forgotten."""
+
+    method = "whole"
+
+    def step(self, x_t, guess, move, around):
+        x_s = DPMSolverSampler(self.steps).step(x_t, guess, move, around)
+        if move.last or around.previous is None:
+            return x_s
+        first_order = move.sigma_s / move.sigma_t * (x_t - move.alpha_t * guess.x0) + move.alpha_s * guess.x0
+        return x_s + (x_s - first_order)
+
+
+class HeunInX(Sampler):
+    """Heun's rule with the slope taken in x instead of in x/alpha."""
+
+    method = "heun-in-x"
+
+    def step(self, x_t, guess, move, around):
+        euler = move.alpha_s * guess.x0 + move.sigma_s * guess.epsilon
+        if move.last:
+            return euler
+        return euler + 0.5 * (move.sigma_s - move.sigma_t) * (around.look(euler).epsilon - guess.epsilon)
+
+
+@pytest.mark.parametrize("wrong", [WholeExtrapolation, HeunInX])
+def test_wrong_second_order_rules_are_noticed(wrong):
+    with pytest.raises(AssertionError):
+        assert_second_order(lambda steps: wrong(steps, spacing="karras"), "gaussian")
