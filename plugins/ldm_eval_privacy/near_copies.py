@@ -72,7 +72,10 @@ class _Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Holdout:
-    """The control: fresh real images, less those that are in the training set.
+    """The control: different fresh real images, less those that are in the training set.
+
+    An image that is there r times counts once: r equal verdicts are not r independent ones, and its copies would lie
+    on both sides of the split.
 
     Attributes:
         near: How many of them the published rule flags.
@@ -113,6 +116,8 @@ class NearCopies:
             ConfigError: for a setting this check does not have.
             StoreError: when the private evidence cannot be written.
         """
+        from ldm_eval.stats.duplicates import find_duplicates
+
         values = positive_settings(self.id, _DEFAULTS, evidence.parameters)
         samples, training = evidence.images("samples"), evidence.images("training")
         holdout = evidence.images("holdout") if evidence.has("holdout") else None
@@ -126,7 +131,9 @@ class NearCopies:
         judged = rules.judge(index.match(arrays[0]))
         control = None
         if holdout is not None:
-            found = _control(rules.judge(index.match(arrays[2])), values, evidence.rng("halves of the holdout"))
+            different = find_duplicates(arrays[2], near=values["grey_levels"]).representatives
+            seen = rules.judge(index.match(arrays[2][different]))
+            found = _control(seen, values, evidence.rng("halves of the holdout"))
             if isinstance(found, str):
                 return Invalid(f"{found} {_what_was_seen(judged)}")
             control = found
@@ -142,7 +149,7 @@ def _control(judged: _Judged, values: dict[str, float], rng: np.random.Generator
     overlap, n = int(judged.exact.sum()), len(judged.exact)
     if n - overlap < _FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
         return (
-            f"{overlap} of {n} holdout images are (nearly) training images, which leaves no control of at least "
+            f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at least "
             f"{_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that shares no "
             "image with the training set."
         )
@@ -322,6 +329,7 @@ class _Report:
             ("flagged samples that are mirrored", int(judged.matches.mirrored[flagged].sum())),
             ("different training images reproduced", len(set(hits))),
             ("most samples of one training image", max((hits.count(hit) for hit in set(hits)), default=0)),
+            ("different holdout images", None if self.control is None else self.control.overlap + self.control.n),
             ("holdout images found in training", None if self.control is None else self.control.overlap),
         ]
         return Table("counts", "What was compared and what was found", ("what", "count"), tuple(rows))

@@ -62,6 +62,18 @@ def test_where_honest_images_resemble_training_images_the_excess_is_not_alarmed(
     assert alarms <= binom.ppf(0.999, seeds, 0.025)
 
 
+def test_a_holdout_that_holds_each_image_ten_times_accuses_nobody_and_counts_each_once():
+    seeds, alarms = 40, 0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        samples, training, fresh = np.split(smooth_images(rng, 440, latent=6), [200, 400])
+        findings = run(evidence(samples, training, np.repeat(fresh, 10, axis=0)))
+        found = named(findings)
+        alarms += found["near_copy_excess"].interval.low > 0
+        assert found["near_copy_false_positive_rate"].n == counts(findings)["different holdout images"] <= 40
+    assert alarms <= binom.ppf(0.999, seeds, 0.025)
+
+
 def test_copies_cannot_hide_behind_samples_that_are_farther_away_than_real_images():
     """Fresh samples of another law are never near, so the published rule flags fewer samples than holdout images."""
     rng = np.random.default_rng(0)
@@ -141,7 +153,7 @@ def test_a_holdout_that_is_part_of_training_is_no_control():
     holdout = np.concatenate([training[:20], smooth_images(rng, 180)])
     outcome = run(evidence(samples, training, holdout))
     assert isinstance(outcome, Invalid)
-    assert "20 of 200 holdout images" in outcome.reason
+    assert "20 of 200 different holdout images" in outcome.reason
     assert "0 of 100 samples" in outcome.reason
 
 
