@@ -62,9 +62,10 @@ def run_identity(
 ) -> dict[str, Any]:
     """What decides the numbers of a run; a folder is gone on with only when all of it is equal.
 
-    Settings that are decided by what is there ("auto", "all cores") stand as what they were decided to be.
+    Settings that are decided by what is there ("auto", "all cores") stand as what they were decided to be, and files
+    by what is in them, so that the same images may be named by another path.
     """
-    resolved = ("model", "device", "threads")
+    resolved = ("model", "device", "threads", "data", "holdout", "reference", "extractor_weights")
     return {
         "ldm_eval": __version__,
         "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
@@ -99,6 +100,7 @@ def describe_results(
     outcomes: Mapping[str, CheckOutcome],
     catalogue: Catalogue,
     policy_digest: str | None,
+    threads: int,
 ) -> Results:
     """Put everything together into the document that leaves the run."""
     identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
@@ -112,7 +114,7 @@ def describe_results(
             "settings": asdict(plan.settings),
             "batch_size": config.batch_size,
             "block_size": BLOCK_SIZE,
-            "threads": config.threads,
+            "threads": threads,
             "device": found.device.partition(":")[0],
             "extractor": asdict(extractor) if extractor else None,
             "attribute": attributes.attribute if plan.attribute_roles else None,

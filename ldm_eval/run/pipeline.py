@@ -164,6 +164,7 @@ def _measure_all(
         outcomes,
         catalogue,
         policy_digest,
+        prepared.threads,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from ldm_eval.api import CheckSpec, ImageSet, LoadedModel, Needs, Role, SamplingSettings, ScoreSpec, SuiteSpec
-from ldm_eval.errors import ConfigError, DataError, did_you_mean
+from ldm_eval.errors import ConfigError, DataError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
 
 __all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "select_checks"]
@@ -154,12 +154,8 @@ def make_plan(
     embed |= {role for spec in running if spec.needs.features for role in spec.needs.optional}
     if attribute_roles:
         embed |= {*attribute_roles, "training", "holdout"}
-    scores: dict[tuple[str, Role], PlannedScore] = {}
-    for spec in running:
-        for score in spec.needs.scores:
-            for role in present.intersection(score.roles):
-                available = samples if role == "samples" else len(sets[role])
-                scores[score.name, role] = PlannedScore(score, role, min(score.max_images, available))
+    sizes: dict[Role, int] = {"samples": samples, **{role: len(images) for role, images in sets.items()}}
+    scores = _planned_scores(running, sizes)
     return Plan(
         checks=planned,
         samples=samples,
@@ -169,6 +165,24 @@ def make_plan(
         scores=tuple(scores[key] for key in sorted(scores)),
         sampling_calls=samples * model.network_calls(settings),
     )
+
+
+def _planned_scores(running: Sequence[CheckSpec], sizes: Mapping[Role, int]) -> dict[tuple[str, Role], PlannedScore]:
+    """The scores of all checks; checks that name the same score share it, so they must mean the same one."""
+    scores: dict[tuple[str, Role], PlannedScore] = {}
+    meant: dict[str, tuple[CheckSpec, ScoreSpec]] = {}
+    for spec in running:
+        for score in spec.needs.scores:
+            first, known = meant.setdefault(score.name, (spec, score))
+            if replace(known, roles=score.roles) != score:
+                raise PluginError(
+                    f"{first.id} and {spec.id} both name a score '{score.name}' and mean different ones; "
+                    f"switch one of them off with --suite, or ask the author of {spec.id} for another name."
+                )
+            for role in score.roles:
+                if role in sizes:
+                    scores[score.name, role] = PlannedScore(score, role, min(score.max_images, sizes[role]))
+    return scores
 
 
 def _ordered(roles: set[Role] | set[str]) -> tuple[Role, ...]:

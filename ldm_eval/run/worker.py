@@ -1,7 +1,8 @@
 """The worker process: runs checks and white-box scores where a crash, a hang or an exit can do no harm.
 
-It reads one JSON job per line on stdin and answers in JSON lines on the stdout it was started with; before any
-plugin code runs, file descriptor 1 is pointed at stderr, so that a plugin which prints cannot break the answers.
+It reads one JSON job per line on the stdin it was started with and answers in JSON lines on that stdout; before any
+plugin code runs, file descriptor 0 is pointed at nothing and 1 at stderr, so that a plugin which reads or prints cannot
+break the conversation.
 """
 
 from __future__ import annotations
@@ -190,9 +191,12 @@ def main() -> int:
     """Serve jobs until stdin closes."""
     from ldm_eval.run.tuning import tune_process
 
+    jobs = os.fdopen(os.dup(0), "r", encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    with open(os.devnull, "rb") as nothing:  # a check that reads stdin finds its end, not our jobs
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    told = json.loads(sys.stdin.readline())
+    told = json.loads(jobs.readline())
     setup = WorkerSetup(
         disabled=tuple(told["disabled"]),
         extra=tuple(told["extra"]),
@@ -204,7 +208,7 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     worker = _Worker(setup, answers)
     worker.answer(ready=True)
-    for line in sys.stdin:
+    for line in jobs:
         worker.do(job_from_json(json.loads(line)))
     return 0
 

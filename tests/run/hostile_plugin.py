@@ -62,6 +62,24 @@ class Prints(Good):
         return [_mean_level(evidence)]
 
 
+class ReadsStdin(Good):
+    id: ClassVar[str] = "hostile/reads_stdin"
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        if sys.stdin.read() or os.read(0, 1):
+            raise RuntimeError("there was something on stdin")
+        return [_mean_level(evidence)]
+
+
+class OtherScore(Good):
+    """Means another score by a name that is taken."""
+
+    id: ClassVar[str] = "clash/other_score"
+    needs: ClassVar[Needs] = Needs(
+        roles=("training",), scores=(ScoreSpec("level", "hostile_plugin:level_score", ("training",), 9, 1),)
+    )
+
+
 class Raises(Good):
     id: ClassVar[str] = "hostile/raises"
 
@@ -220,6 +238,8 @@ def level_score(parts: Any, images: Any, seed: int, parameters: Mapping[str, Any
 _CHECKS = (
     Good,
     Prints,
+    ReadsStdin,
+    OtherScore,
     Raises,
     Hangs,
     Exits,

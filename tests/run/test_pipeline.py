@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ldm_eval.api import Crashed, Invalid, Measured
-from ldm_eval.errors import ConfigError, DataError, ModelError, StoreError
+from ldm_eval.errors import ConfigError, DataError, ModelError, PluginError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run import pipeline
 from ldm_eval.run.config import RunConfig
@@ -81,10 +81,28 @@ def test_a_check_that_breaks_is_reported_and_everything_else_is_measured(run_onc
     assert "exited with code 9" in errors["score_exits"]
     assert isinstance(outcomes["good"], Measured)
     assert isinstance(outcomes["prints"], Measured)
+    assert isinstance(outcomes["reads_stdin"], Measured)
     assert isinstance(outcomes["good_score"], Measured)
     assert outcomes["says_invalid"] == Invalid("the premise does not hold")
     assert [item["check"] for item in done.results.unavailable] == ["hostile/unavailable"]
     assert "told you so" in (done.folder / "worker.log").read_text()
+
+
+def test_two_checks_that_mean_different_scores_by_one_name_are_refused(run_once: Run, real_images: Path) -> None:
+    with pytest.raises(PluginError, match="mean different ones"):
+        run_once(suite="hostile/good_score,clash/other_score", data=str(real_images))
+
+
+def test_the_same_images_may_be_named_by_another_path(
+    run_once: Run, real_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(data=str(real_images))
+    monkeypatch.chdir(real_images.parent)
+    assert run_once(data=real_images.name).results.measurements
+
+
+def test_results_say_how_many_threads_there_were(run_once: Run) -> None:
+    assert run_once().results.run["threads"] == 1
 
 
 def test_a_finished_run_started_again_changes_nothing(run_once: Run) -> None:
