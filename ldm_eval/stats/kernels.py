@@ -168,7 +168,7 @@ def _pairs(x: Features, y: Features | None) -> _Pairs:
     other = x if y is None else y
     exact = len(x) * len(other) <= _EXACT_PAIRS
     left: Features = x.astype(np.float64) if exact else x.astype(np.float32)
-    right: Features = left if y is None else other.astype(left.dtype)
+    right: Features = left if y is None else other.astype(np.float64) if exact else other.astype(np.float32)
     rows, columns, squares = np.zeros(len(x)), np.zeros(len(other)), 0.0
     for i in range(0, len(x), _TILE):
         down = slice(i, min(len(x), i + _TILE))

@@ -16,18 +16,18 @@ from scipy.special import betaincinv, ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
+from ldm_eval.stats.self_neighbours import Pairs, Rows, nearest_others, pair_squares, pairs_within, prepare, tiles
 
 __all__ = ["ManifoldOverlap", "ManifoldShare", "manifold_overlap", "neighbour_radii"]
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 Features = NDArray[np.float32] | NDArray[np.float64]
 
 SHARE_ESTIMATOR = "Clopper-Pearson at the effective sample size, leave-one-out over both sets"
 MEAN_ESTIMATOR = "normal, leave-one-out over both sets"
-
-_BLOCK_PAIRS = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +63,18 @@ class ManifoldOverlap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Set:
-    """A centred set in both precisions, with every ball: squared radius, the next larger one, and who sets it.
+    """A set with every ball: squared radius, the next larger one, and who sets it.
 
     ``wider (N,)`` is the squared distance to neighbour k + 1, ``neighbours (N, k)`` are the rows within the radius.
     """
 
-    exact: Array
-    fast: Single
-    norms: Array
+    rows: Rows
     radii: Array
     wider: Array
     neighbours: NDArray[np.int64]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Cover:
     """Counts of one family of balls over the points of the other set.
 
@@ -88,11 +86,11 @@ class _Cover:
         only_point: ``(points,)`` balls that hold this point and no other.
     """
 
-    per_point: Array
-    per_ball: Array
-    per_wider: Array
-    only_ball: Array
-    only_point: Array
+    per_point: Counts
+    per_ball: Counts
+    per_wider: Counts
+    only_ball: Counts
+    only_point: Counts
 
 
 def manifold_overlap(real: Features, generated: Features, *, k: int = 5, level: float = 0.95) -> ManifoldOverlap:
@@ -144,83 +142,76 @@ def neighbour_radii(features: Features, k: int) -> Array:
 
 
 def _prepare(features: Features, centre: Array, k: int) -> _Set:
-    exact = features.astype(np.float64) - centre
-    fast = exact.astype(np.float32)
-    norms = np.asarray(np.einsum("ij,ij->i", exact, exact), dtype=np.float64)
-    total = len(exact)
-    radii, wider, neighbours = np.empty(total), np.empty(total), np.empty((total, k), dtype=np.int64)
-    step = max(1, _BLOCK_PAIRS // total)
-    keep = min(total - 1, 4 * k + 16)
-    for start in range(0, total, step):
-        rows = np.arange(start, min(total, start + step))
-        distances = (-2.0 * fast[rows]) @ fast.T
-        distances += norms.astype(np.float32)
-        distances[rows - start, rows] = np.inf
-        candidates = np.argpartition(distances, keep - 1, axis=1)[:, :keep]
-        for row, near in zip(rows, candidates, strict=True):
-            gaps = exact[near] - exact[row]
-            squares = np.einsum("ij,ij->i", gaps, gaps)
-            order = np.argsort(squares, kind="stable")
-            neighbours[row] = near[order[:k]]
-            radii[row] = squares[order[k - 1]]
-            wider[row] = squares[order[min(k, keep - 1)]]
-    return _Set(exact, fast, norms, radii, wider, neighbours)
+    rows = prepare(features, centre)
+    found = nearest_others(rows, min(k + 1, len(features) - 1))
+    return _Set(rows, found.squares[:, k - 1], found.squares[:, -1], found.indices[:, :k])
 
 
 def _loss_of_ball(cover: _Cover, neighbours: NDArray[np.int64]) -> Array:
     """``(balls,)`` pairs (point, ball) lost without each ball, less those won by the balls it was a neighbour of."""
     gain = np.repeat(cover.per_wider - cover.per_ball, neighbours.shape[1])
-    return cover.per_ball - np.bincount(neighbours.ravel(), weights=gain, minlength=len(neighbours))
+    won = np.bincount(neighbours.ravel(), weights=gain, minlength=len(neighbours))
+    return np.asarray(cover.per_ball - won, dtype=np.float64)
 
 
 def _covers(points: _Set, balls: _Set) -> tuple[_Cover, _Cover]:
     """Cover of ``points`` by ``balls`` and of ``balls`` by the balls around ``points``, in one pass over the pairs."""
-    n, m = len(points.exact), len(balls.exact)
-    forward = _Cover(np.zeros(n), np.zeros(m), np.zeros(m), np.zeros(m), np.zeros(n))
-    backward = _Cover(np.zeros(m), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(m))
-    sole_point, sole_ball = np.zeros(m), np.zeros(m)
-    step = max(1, _BLOCK_PAIRS // m)
-    for start in range(0, n, step):
-        rows = slice(start, min(n, start + step))
-        squared = np.asarray((-2.0 * points.fast[rows]) @ balls.fast.T, dtype=np.float32)
-        squared += points.norms[rows, None].astype(np.float32)
-        squared += balls.norms.astype(np.float32)
-        in_ball = _inside(squared, balls.radii[None, :], points, balls, rows)
-        in_point = _inside(squared, points.radii[rows, None], points, balls, rows)
-        ids = np.arange(rows.start, rows.stop, dtype=np.float64)
-        forward.per_point[rows] = in_ball.sum(axis=1)
-        forward.per_ball += in_ball.sum(axis=0)
-        forward.per_wider += _inside(squared, balls.wider[None, :], points, balls, rows).sum(axis=0)
-        forward.only_ball += in_ball[forward.per_point[rows] == 1].sum(axis=0)
-        sole_point += ids @ in_ball
-        backward.per_ball[rows] = in_point.sum(axis=1)
-        backward.per_point += in_point.sum(axis=0)
-        sole_ball += ids @ in_point
-    # where exactly one id was added, the sum of the ids is that id
-    once = sole_point[forward.per_ball == 1].astype(np.int64)
-    forward.only_point += np.bincount(once, minlength=n)
-    alone = sole_ball[backward.per_point == 1].astype(np.int64)
-    backward.only_ball += np.bincount(alone, minlength=n)
-    return forward, backward
+    n, m = len(points.radii), len(balls.radii)
+    forward, backward = _Counter(points, balls), _Counter(balls, points)
+    balls_reach, points_reach = forward.reach, backward.reach
+    for down in tiles(n):
+        for across in tiles(m):
+            squared = points.rows.squares_to(balls.rows, down, across)
+            forward.add(pairs_within(squared, balls_reach[across], down, across))
+            backward.add(pairs_within(squared, points_reach[down, None], down, across).exchanged())
+    return forward.cover(), backward.cover()
 
 
-def _inside(squared: Single, radii: Array, points: _Set, balls: _Set, rows: slice) -> Mask:
-    """``squared <= radii``, with pairs that float32 cannot decide taken again in float64."""
-    # rounding of a float32 product of d terms is about sqrt(d) eps |x||y|; sixteen times that is never met
-    reach = 16.0 * math.sqrt(points.exact.shape[1]) * float(np.finfo(np.float32).eps)
-    bound = reach * math.sqrt(float(points.norms[rows].max(initial=0.0) * balls.norms.max())) + 1e-30
-    inside: Mask = squared <= (radii + bound).astype(np.float32)
-    doubtful = inside & (squared >= (radii - bound).astype(np.float32))
-    row, column = np.nonzero(doubtful)
-    limits = np.broadcast_to(radii, squared.shape)
-    for start in range(0, len(row), 4096):
-        i, j = row[start : start + 4096], column[start : start + 4096]
-        gaps = points.exact[rows][i] - balls.exact[j]
-        inside[i, j] = np.einsum("ij,ij->i", gaps, gaps) <= limits[i, j]
-    return inside
+class _Counter:
+    """Counts of one family of balls over the points of the other set, tile by tile."""
+
+    def __init__(self, points: _Set, balls: _Set) -> None:
+        self._points, self._balls = points, balls
+        self._doubt = balls.rows.error_against(points.rows)
+        n, m = len(points.radii), len(balls.radii)
+        self._per_point = np.zeros(n, dtype=np.int64)
+        self._per_ball, self._per_wider = np.zeros(m, dtype=np.int64), np.zeros(m, dtype=np.int64)
+        # where exactly one id was added, the sum of the ids is that id
+        self._ids_of_points, self._ids_of_balls = np.zeros(m), np.zeros(n)
+
+    @property
+    def reach(self) -> Array:
+        """``(balls,)`` float32 squared distance beyond which nothing lies in a ball, nor in the wider one."""
+        return self._balls.wider + self._doubt
+
+    def add(self, near: Pairs) -> None:
+        """Count pairs (point, ball) within reach; those that float32 leaves open are decided in float64."""
+        point, ball, distance = near.i, near.j, near.squared.astype(np.float64)
+        radii, wider, doubt = self._balls.radii[ball], self._balls.wider[ball], self._doubt[ball]
+        open_ = np.flatnonzero((np.abs(distance - radii) <= doubt) | (np.abs(distance - wider) <= doubt))
+        distance[open_] = pair_squares(self._points.rows.given, point[open_], self._balls.rows.given, ball[open_])
+        self._per_wider += np.bincount(ball[distance <= wider], minlength=len(self._per_wider))
+        inside = distance <= radii
+        point, ball = point[inside], ball[inside]
+        self._per_point += np.bincount(point, minlength=len(self._per_point))
+        self._per_ball += np.bincount(ball, minlength=len(self._per_ball))
+        self._ids_of_points += np.bincount(ball, weights=point, minlength=len(self._per_ball))
+        self._ids_of_balls += np.bincount(point, weights=ball, minlength=len(self._per_point))
+
+    def cover(self) -> _Cover:
+        """Sum up."""
+        alone_in_ball = self._ids_of_points[self._per_ball == 1].astype(np.int64)
+        alone_on_point = self._ids_of_balls[self._per_point == 1].astype(np.int64)
+        return _Cover(
+            per_point=self._per_point,
+            per_ball=self._per_ball,
+            per_wider=self._per_wider,
+            only_ball=np.bincount(alone_on_point, minlength=len(self._per_ball)),
+            only_point=np.bincount(alone_in_ball, minlength=len(self._per_point)),
+        )
 
 
-def _share(hits: Mask, lost: Array, level: float) -> ManifoldShare:
+def _share(hits: Mask, lost: Counts, level: float) -> ManifoldShare:
     """Share of ``hits``; ``lost``: hits that would be gone without each member of the other set."""
     n, count = len(hits), int(hits.sum())
     value = count / n

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr
 
 from ldm_eval.errors import DataError
-from ldm_eval.stats import manifolds
+from ldm_eval.stats import self_neighbours
 from ldm_eval.stats.manifolds import ManifoldOverlap, manifold_overlap, neighbour_radii
 
 NAMES = ("precision", "recall", "density", "coverage")
@@ -47,7 +47,7 @@ def test_chunks_do_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     rng = np.random.default_rng(0)
     real, generated = rng.standard_normal((90, 5)), 0.5 + rng.standard_normal((70, 5))
     whole = manifold_overlap(real, generated, k=3)
-    monkeypatch.setattr(manifolds, "_BLOCK_PAIRS", 200)
+    monkeypatch.setattr(self_neighbours, "_TILE", 14)
     assert manifold_overlap(real, generated, k=3) == whole
 
 
