@@ -287,6 +287,7 @@ def _protocol(evidence: Evidence) -> dict[str, SignatureValue]:
         "score": spec.name,
         "holdout_digest": evidence.images("holdout").digest,
         **{f"score_{name}": value for name, value in spec.parameters.items()},
+        **positive_settings(MembershipLoss.id, _DEFAULTS, evidence.parameters),
     }
 
 

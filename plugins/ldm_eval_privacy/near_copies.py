@@ -149,8 +149,8 @@ def _control(judged: _Judged, values: dict[str, float], rng: np.random.Generator
     overlap, n = int(judged.exact.sum()), len(judged.exact)
     if n - overlap < _FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
         return (
-            f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at least "
-            f"{_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that shares no "
+            f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at "
+            f"least {_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that shares no "
             "image with the training set."
         )
     fresh = ~judged.exact
@@ -226,7 +226,7 @@ class _Report:
         floor: float | None = None,
         holdout: bool = False,
     ) -> Measurement:
-        names = ("alpha", "threshold", "neighbours", "grey_levels", "false_positives")
+        names = ("alpha", "threshold", "neighbours", "grey_levels", "false_positives", "max_overlap")
         protocol: dict[str, SignatureValue] = {name: self.values[name] for name in names}
         protocol |= {"compared_at": "x".join(map(str, self.size)), "mirrored_indexed": True}
         if holdout:
@@ -359,12 +359,12 @@ def _ratio_figure(samples: NDArray[np.float64], holdout: NDArray[np.float64], pu
         return Series(name, tuple(np.quantile(values, share).round(6).tolist()), tuple(share.round(2).tolist()))
 
     def edge(name: str, at: float) -> Series:
-        return Series(f"{name} {at:.3g}", (at, at), (0.0, 1.0))
+        return Series(f"{name}: below {at:.3g}", (at, at), (0.0, 1.0))
 
     below = f"{(samples < cut).mean():.1%} of the samples and {(holdout < cut).mean():.1%} of the holdout images"
     edges = [edge("published rule", published)]
     if cut < published:
-        edges.append(edge("stricter, for the excess", cut))
+        edges.append(edge("rule of the excess", cut))
     return Figure(
         "distance_ratio",
         "lines",

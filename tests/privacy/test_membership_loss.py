@@ -168,5 +168,14 @@ def test_what_is_reported_is_complete_and_called_an_advantage():
     assert min(figure.series[0].x) > 0
 
 
+def test_what_could_blind_the_control_is_in_the_signature():
+    """A blind classifier that learns from two images sees nothing; a policy can pin how many it had."""
+    base = exact_law(2)
+    base.parameters = {"blind_images": 60.0, "max_overlap": 0.5}
+    for one in named(run(base)).values():
+        assert (one.signature["blind_images"], one.signature["max_overlap"]) == (60.0, 0.5)
+        assert (one.signature["grey_levels"], one.signature["max_side"]) == (4.0, 64.0)
+
+
 def test_the_same_evidence_gives_the_same_answer():
     assert run(exact_law(2)) == run(exact_law(2))
