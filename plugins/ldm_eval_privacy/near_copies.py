@@ -150,8 +150,8 @@ def _control(judged: _Judged, values: dict[str, float], rng: np.random.Generator
     if n - overlap < _FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
         return (
             f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at "
-            f"least {_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that shares no "
-            "image with the training set."
+            f"least {_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that "
+            "shares no image with the training set."
         )
     fresh = ~judged.exact
     if judged.near is None or judged.matches.ratio is None:
