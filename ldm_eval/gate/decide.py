@@ -65,9 +65,11 @@ def bounds(measurement: Measurement) -> Bounds:
 def n_to_settle(value: float, found: Bounds, limit: Limit, n: int) -> int | None:
     """The n at which an undecided rule is expected to be decided, if the point stays where it is.
 
-    The distance from the point to its bound is taken to shrink as 1/sqrt(n); intervals at zero counts shrink faster, so
-    this asks for too much rather than too little. None when no n would do: the point sits on the limit, or the side
-    that matters is not bounded.
+    The distance from the point to its bound is taken to shrink as 1/sqrt(n), so every set behind the measurement must
+    grow as n does, not the samples alone. A bound that was cut off at 0 or 1 (a share of 3 % whose interval starts at
+    0) does not show that distance; the longer arm is taken instead. Upper bounds of rare events shrink faster, and
+    this asks for too many; lower bounds of rare events shrink slower, and it asks for too few. None when no n would
+    do: the point sits on the limit, or the side that matters is not bounded.
     """
     ratios = _ratios(value, found, limit)
     if not ratios or not all(math.isfinite(ratio) for ratio in ratios):
@@ -85,12 +87,17 @@ def _ratios(value: float, found: Bounds, limit: Limit) -> list[float]:
     if value in (lowest, highest):
         return []
     if value > highest:
-        return [(value - found.low) / (value - highest)]
+        return [_arm(value - found.low, found.high - value, found.low == 0.0) / (value - highest)]
     if value < lowest:
-        return [(found.high - value) / (lowest - value)]
+        return [_arm(found.high - value, value - found.low, found.high == 1.0) / (lowest - value)]
     above = [(found.high - value) / (highest - value)] if found.high > highest else []
     below = [(value - found.low) / (value - lowest)] if found.low < lowest else []
     return above + below
+
+
+def _arm(own: float, other: float, cut_off: bool) -> float:
+    """Distance from the point to its bound; the other side's where this bound was cut off at the end of the scale."""
+    return max(own, other) if cut_off and math.isfinite(other) else own
 
 
 def _refusal(results: Results) -> str:
@@ -193,8 +200,10 @@ def _judge_bound(rule: Rule, measurement: Measurement) -> RuleResult:
 def _undecided(measurement: Measurement, found: Bounds, limit: Limit, n_needed: int | None) -> str:
     start = "The interval reaches across the limit"
     if n_needed is not None:
-        now = f"now {measurement.n:,}"
-        return f"{start}; about n = {n_needed:,} would settle it ({now}) if the estimate stays where it is."
+        return (
+            f"{start}; about n = {n_needed:,} would settle it (now {measurement.n:,}) if the estimate stays where it "
+            "is and every other set behind it grows alike."
+        )
     if measurement.value in (limit.lowest, limit.highest):
         return f"{start} and the estimate sits on it; no n would settle it."
     if not (math.isfinite(found.low) and math.isfinite(found.high)):

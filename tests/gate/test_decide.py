@@ -232,6 +232,20 @@ def test_n_that_would_settle_follows_one_over_root_n() -> None:
     assert n_to_settle(0.5, Bounds(0.4, 0.6), Limit(0.45, 0.525), 100) in (1600, 1601)
 
 
+def test_a_bound_that_was_cut_off_at_the_end_of_the_scale_does_not_promise_a_small_n() -> None:
+    # a share of 0.03 whose upper bound is 0.07 away: its lower bound, cut off at 0, is no 0.03 away
+    at_zero = n_to_settle(0.03, Bounds(0.0, 0.10), Limit(highest=0.02), 100)
+    assert at_zero == n_to_settle(0.03, Bounds(-0.04, 0.10), Limit(highest=0.02), 100)
+    assert at_zero in (4900, 4901)
+    assert n_to_settle(0.97, Bounds(0.90, 1.0), Limit(lowest=0.98), 100) in (4900, 4901)
+
+
+def test_the_n_that_would_settle_it_speaks_of_every_set(measurement: MakeMeasurement, results: MakeResults) -> None:
+    """More samples alone do not narrow an interval that a small holdout makes wide."""
+    reason = only(decide(results(measurement(0.4, 0.3, 0.6)), policy(AT_MOST), TODAY)).reason
+    assert "every other set behind it grows alike" in reason
+
+
 def test_no_n_settles_a_point_on_the_limit_or_a_missing_bound(
     measurement: MakeMeasurement, results: MakeResults
 ) -> None:
