@@ -15,7 +15,7 @@ import torch
 from ldm_eval.api import Denoiser, NoiseSchedule, Prediction
 from ldm_eval.errors import ModelError
 
-__all__ = ["Estimate", "add_noise", "convert", "estimate", "predict"]
+__all__ = ["Estimate", "add_noise", "convert", "estimate", "predict", "training_target"]
 
 _SMALLEST = 1e-8
 
@@ -35,6 +35,19 @@ def _columns(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def add_noise(schedule: NoiseSchedule, x0: torch.Tensor, epsilon: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """Return x_t = alpha_t x_0 + sigma_t eps for ``x0, epsilon (N, C, H, W)`` and ``t (N,) int64``."""
     return _columns(schedule.alpha(t), x0) * x0 + _columns(schedule.sigma(t), x0) * epsilon
+
+
+def training_target(
+    schedule: NoiseSchedule, prediction: Prediction, x0: torch.Tensor, epsilon: torch.Tensor, t: torch.Tensor
+) -> torch.Tensor:
+    """Return what a network of kind ``prediction`` should say of x_t, for ``x0, epsilon (N, C, H, W)``, ``t (N,)``."""
+    if prediction == "epsilon":
+        return epsilon
+    if prediction == "x0":
+        return x0
+    if prediction == "v":
+        return _columns(schedule.alpha(t), x0) * epsilon - _columns(schedule.sigma(t), x0) * x0
+    assert_never(prediction)
 
 
 def convert(

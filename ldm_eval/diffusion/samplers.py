@@ -258,7 +258,8 @@ class DPMSolverSampler(Sampler):
 
     D = x0_t at the first step, at the last (to the data, h = infinity), and where h > 2h', as on the last steps of
     ``uniform`` spacing: published as it stands the rule extrapolates there by several steps, and 20 steps on
-    N(.4, .5^2) came out worse than DDIM's (error .24 against .14; .05 with this guard). ``karras`` hardly ever meets it.
+    N(.4, .5^2) came out worse than DDIM's (error .24 against .14; .05 with this guard). ``karras`` spacing hardly
+    ever meets it.
     """
 
     @property

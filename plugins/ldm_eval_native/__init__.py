@@ -29,5 +29,5 @@ def ldm_eval_trainers() -> list[TrainerSpec]:
     """A small pixel-diffusion U-Net."""
     from ldm_eval_native.options import option_help
 
-    summary = "pixel diffusion: U-Net with attention, epsilon-prediction, EMA"
+    summary = "pixel diffusion: U-Net with attention, EMA; predicts epsilon, x0 or v"
     return [TrainerSpec("native", summary, _load_trainer, option_help())]

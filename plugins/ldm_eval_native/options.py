@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, cast, get_args
 
-from ldm_eval.api import Scalar
+from ldm_eval.api import Prediction, Scalar
 from ldm_eval.errors import ConfigError, did_you_mean
 
 __all__ = ["TrainingOptions", "option_help", "parse_options"]
@@ -25,7 +25,8 @@ class TrainingOptions:
     blocks: int = _option(2, "residual blocks per level")
     attention: int = _option(1, "number of lowest-resolution levels with self-attention (0: none)")
     timesteps: int = _option(1000, "noise levels of the schedule")
-    schedule: str = _option("linear", "noise schedule: linear or cosine")
+    schedule: str = _option("linear", "noise schedule: linear, cosine, scaled-linear or zero-terminal-snr")
+    prediction: str = _option("epsilon", "what the network predicts: epsilon, x0 or v", shapes_weights=False)
     ema_decay: float = _option(0.999, "decay of the averaged weights, which are the ones that ship")
     warmup: int = _option(100, "steps over which the learning rate rises")
     weight_decay: float = _option(0.0, "AdamW weight decay")
@@ -33,7 +34,9 @@ class TrainingOptions:
     labels: bool = _option(False, "condition on the class labels of the data")
     label_dropout: float = _option(0.1, "share of labels hidden in training, for classifier-free guidance")
     weights: str = _option("float32", "type the weights are stored in: float32 or float16", shapes_weights=False)
-    sampler: str = _option("ddim", "default sampler written into the checkpoint", shapes_weights=False)
+    sampler: str = _option(
+        "ddim", "default sampler written into the checkpoint, see docs/diffusion.md", shapes_weights=False
+    )
     sampling_steps: int = _option(50, "default sampling steps written into the checkpoint", shapes_weights=False)
     licence: str = _option("", "licence of the weights, written into the checkpoint", shapes_weights=False)
     evaluate_every: int = _option(500, "steps between held-out losses", shapes_weights=False)
@@ -49,9 +52,18 @@ class TrainingOptions:
                 f"Option 'multipliers' is a list of whole numbers such as 1,2,2; found '{self.multipliers}'."
             ) from error
 
+    @property
+    def predicted(self) -> Prediction:
+        """``prediction``, once ``parse_options`` has checked it."""
+        return cast(Prediction, self.prediction)
+
     def shaping_weights(self) -> dict[str, Scalar]:
-        """The options that change what is learned; a resumed training must have them equal."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["shapes_weights"]}
+        """The options that change what is learned; a resumed training must have them equal.
+
+        ``prediction`` is among them where it is not epsilon: files from before there was a choice stay comparable.
+        """
+        shaping = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["shapes_weights"]}
+        return shaping if self.prediction == "epsilon" else {**shaping, "prediction": self.prediction}
 
 
 def option_help() -> dict[str, str]:
@@ -116,6 +128,11 @@ def parse_options(given: Mapping[str, Scalar]) -> TrainingOptions:
             )
     if options.weights not in ("float32", "float16"):
         raise ConfigError(f"Training option 'weights' is float32 or float16; found '{options.weights}'.")
+    if options.prediction not in get_args(Prediction):
+        raise ConfigError(
+            f"Training option 'prediction' is epsilon, x0 or v; found '{options.prediction}'."
+            f"{did_you_mean(options.prediction, get_args(Prediction))}"
+        )
     if options.sampling_steps > options.timesteps:
         raise ConfigError(
             f"The default of {options.sampling_steps} sampling steps exceeds the schedule's {options.timesteps} "

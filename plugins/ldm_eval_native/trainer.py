@@ -1,4 +1,4 @@
-"""Training of the native U-Net: epsilon-prediction, AdamW, warm-up, gradient clipping, EMA (arXiv:2006.11239)."""
+"""Training of the native U-Net: AdamW, warm-up, gradient clipping, EMA (arXiv:2006.11239); epsilon, x0 or v."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from typing import Any, final
 import torch
 from torch.nn.functional import mse_loss
 
-from ldm_eval.api import ImageSet, SamplingSettings, Scalar, TrainingRecord, TrainProgress, TrainRequest, TrainResult
-from ldm_eval.diffusion.parameterisation import add_noise
+from ldm_eval.api import (
+    ImageSet,
+    Prediction,
+    SamplingSettings,
+    Scalar,
+    TrainingRecord,
+    TrainProgress,
+    TrainRequest,
+    TrainResult,
+)
+from ldm_eval.diffusion.parameterisation import add_noise, training_target
 from ldm_eval.diffusion.randomness import derived_seed
 from ldm_eval.diffusion.samplers import make_sampler
 from ldm_eval.diffusion.schedules import DiscreteSchedule, make_schedule
@@ -43,6 +52,7 @@ class _Plan:
     options: TrainingOptions
     config: UNetConfig
     schedule: DiscreteSchedule
+    prediction: Prediction
     sampling: SamplingSettings
     device: torch.device
 
@@ -103,9 +113,14 @@ def _plan(request: TrainRequest) -> _Plan:
         classes=classes,
     )
     schedule = make_schedule(options.schedule, options.timesteps)
+    if schedule.ends_in_pure_noise and options.prediction == "epsilon":
+        raise ConfigError(
+            f"Schedule '{schedule.name}' ends in pure noise, where a prediction of epsilon says nothing of the image. "
+            "Add -o prediction=v, or choose another schedule."
+        )
     sampling = SamplingSettings(sampler=options.sampler, steps=options.sampling_steps)
     make_sampler(sampling)
-    return _Plan(request, options, config, schedule, sampling, choose_device(request.device))
+    return _Plan(request, options, config, schedule, options.predicted, sampling, choose_device(request.device))
 
 
 @final
@@ -159,11 +174,13 @@ class _Training:
         self.step += 1
 
     def _loss(self, network: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:
-        x_t = add_noise(self._plan.schedule, batch.images, batch.noise, batch.t)
-        return mse_loss(network(x_t, batch.t, batch.labels), batch.noise)
+        plan = self._plan
+        x_t = add_noise(plan.schedule, batch.images, batch.noise, batch.t)
+        target = training_target(plan.schedule, plan.prediction, batch.images, batch.noise, batch.t)
+        return mse_loss(network(x_t, batch.t, batch.labels), target)
 
     def evaluate(self, data: ImageSet, weights: dict[str, torch.Tensor]) -> float:
-        """Mean squared error of the noise predicted with ``weights``, per pixel (1 is no skill)."""
+        """Mean squared error, per pixel, of what the network predicts with ``weights``; for epsilon 1 is no skill."""
         plan = self._plan
         batch = evaluation_batch(
             data, timesteps=plan.options.timesteps, seed=plan.request.seed, labels=bool(plan.config.classes)
@@ -233,7 +250,8 @@ class NativeTrainer:
         """Train to ``request.steps`` steps in all.
 
         ``TrainProgress.loss`` is the smoothed loss of the raw weights; held-out losses, and both losses of the result,
-        are those of the averaged weights on at most 512 images with fixed noise, so they can be compared.
+        are those of the averaged weights on at most 512 images with fixed noise, so they can be compared (between
+        trainings with the same ``prediction``: a loss is that of the network's own output).
 
         Raises:
             ConfigError: for settings that cannot be used, or that differ from those of the training to be resumed.
@@ -287,6 +305,7 @@ def _finish(plan: _Plan, training: _Training) -> TrainResult:
             seed=request.seed,
         ),
         sampling=plan.sampling,
+        prediction=plan.prediction,
         licence=plan.options.licence,
         settings={**plan.settings(), "weights": plan.options.weights},
     )

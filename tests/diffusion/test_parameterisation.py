@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 import torch
 
-from ldm_eval.diffusion.parameterisation import add_noise, convert, estimate, predict
+from ldm_eval.diffusion.parameterisation import add_noise, convert, estimate, predict, training_target
 from ldm_eval.diffusion.schedules import SCHEDULES, make_schedule
 from ldm_eval.errors import ModelError
 
@@ -42,6 +42,15 @@ def test_every_conversion_gives_the_true_value_at_every_timestep(name, native, w
     truth, x_t = known(schedule, t)
     found = predict(Oracle(native, truth), schedule, wanted, x_t, t)
     assert torch.allclose(found, truth[wanted], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_target_of_training_is_what_an_oracle_says(name, kind):
+    schedule = make_schedule(name, 1000)
+    t = torch.arange(0, 1000, 37)
+    truth, _ = known(schedule, t)
+    assert torch.equal(training_target(schedule, kind, truth["x0"], truth["epsilon"], t), truth[kind])
 
 
 @pytest.mark.parametrize("native", KINDS)

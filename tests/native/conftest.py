@@ -64,7 +64,7 @@ def conditional_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def native():
     """The helpers above, for tests that train or build sets themselves."""
     return SimpleNamespace(train=train, request=training_request, image_set=image_set)

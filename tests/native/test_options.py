@@ -30,6 +30,7 @@ def test_one_level_may_be_written_as_a_number():
         ({"ema_decay": 1.0}, "between 0 and"),
         ({"blocks": 0}, "between 1 and 8"),
         ({"weights": "bfloat16"}, "float32 or float16"),
+        ({"prediction": "x_0"}, "epsilon, x0 or v"),
         ({"timesteps": 20}, "50 sampling steps exceeds"),
     ],
 )
@@ -41,6 +42,13 @@ def test_bad_options_are_refused(options, message):
 def test_multipliers_that_are_no_numbers_are_refused():
     with pytest.raises(ConfigError, match="1,2,2"):
         _ = parse_options({"multipliers": "1;2"}).multiplier_values
+
+
+def test_the_help_names_every_schedule_and_prediction():
+    from ldm_eval.diffusion.schedules import SCHEDULES
+
+    assert all(name in option_help()["schedule"] for name in SCHEDULES)
+    assert all(name in option_help()["prediction"] for name in ("epsilon", "x0", "v"))
 
 
 def test_every_option_has_help_and_listing_needs_no_torch():
