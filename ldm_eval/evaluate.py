@@ -120,7 +120,8 @@ def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> E
 
     Raises:
         PolicyError: when the policy cannot be read.
-        StoreError: when the folder does not hold a finished run, or cannot be written.
+        ConfigError: when the folder does not hold a finished run.
+        StoreError: when what it holds cannot be read, or the folder not written.
     """
     from ldm_eval.gate import load_policy
     from ldm_eval.hooks.catalogue import Catalogue
@@ -137,7 +138,8 @@ def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
     """Draw the card of a finished run again, with the verdict that is stored beside it.
 
     Raises:
-        StoreError: when the folder does not hold a finished run, or cannot be written.
+        ConfigError: when the folder does not hold a finished run.
+        StoreError: when what it holds cannot be read, or the folder not written.
         ConfigError: when ``declared`` cannot be read.
     """
     from ldm_eval.gate import load_verdict

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ldm_eval.api import Crashed, Measured, NotApplicable
-from ldm_eval.errors import DataError, ModelError, PolicyError, StoreError
+from ldm_eval.errors import ConfigError, DataError, ModelError, PolicyError
 from ldm_eval.evaluate import Evaluation, evaluate, gate_folder, render_folder, worst_exit_code
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.data import load_images
@@ -176,7 +176,7 @@ def test_a_policy_that_cannot_be_read_is_known_before_anything_is_sampled(tmp_pa
 
 
 def test_a_folder_without_results_cannot_be_judged(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"no results\.json"):
+    with pytest.raises(ConfigError, match=r"no results\.json"):
         gate_folder(tmp_path, Path("demo"))
 
 

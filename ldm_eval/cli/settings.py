@@ -76,6 +76,12 @@ def _whole_number(text: str) -> int:
         raise typer.BadParameter(f"must be a whole number; found '{text}'.") from None
 
 
+def _count(text: str) -> int:
+    if (number := _whole_number(text)) == 0:  # 0 stands for "not set" further in
+        raise typer.BadParameter("must be 1 or more; found '0'. Leave it out to take the default.")
+    return number
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -85,6 +91,8 @@ def _number(text: str) -> float:
 
 _PARSERS: Mapping[Any, Callable[[str], Any]] = {int: _whole_number, float: _number}
 """typer's own messages do not say what was found."""
+
+_COUNTS = ("samples", "steps")
 
 
 def _kind(hint: Any) -> Any:
@@ -102,7 +110,7 @@ def _option(setting: Field[Any], hint: Any, panels: bool) -> Any:
         help=setting.metadata["help"] + _default(setting),
         show_default=False,
         metavar=None if hint is bool else _metavar(setting.name, hint),
-        parser=_PARSERS.get(hint),
+        parser=_count if setting.name in _COUNTS and setting.default == 0 else _PARSERS.get(hint),
         rich_help_panel=panel if panels else None,
         autocompletion=_COMPLETIONS.get(setting.name),
     )

@@ -88,7 +88,7 @@ def _asked(rule: RuleResult) -> str:
 
 def _found(rule: RuleResult) -> str:
     if rule.value is None:
-        return "nothing"
+        return "no number"
     if rule.low is not None and rule.high is not None:
         return f"{number(rule.value)} [{number(rule.low)}, {number(rule.high)}]"
     bound = f", ≤ {number(rule.high)}" if rule.high is not None else ""

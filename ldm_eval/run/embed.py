@@ -114,7 +114,10 @@ def plan_attributes(config: RunConfig, sets: Mapping[Role, ImageSet], catalogue:
     known = catalogue.attribute_classifiers
     if config.attribute_classifier and config.attribute_classifier not in known:
         hint = did_you_mean(config.attribute_classifier, known)
-        raise ConfigError(f"--attribute-classifier {config.attribute_classifier}: there is no such classifier.{hint}")
+        raise ConfigError(
+            f"--attribute-classifier {config.attribute_classifier}: there is no such classifier.{hint} "
+            f"Known: {', '.join(sorted(known))}."
+        )
     if config.attribute and columns and config.attribute not in columns:
         hint = did_you_mean(config.attribute, columns)
         raise ConfigError(f"--attribute {config.attribute}: the data have the columns {', '.join(columns)}.{hint}")

@@ -23,7 +23,7 @@ from ldm_eval.api import (
     Series,
     Table,
 )
-from ldm_eval.errors import StoreError
+from ldm_eval.errors import ConfigError, StoreError
 from ldm_eval.store.atomic import read_json, write_json
 
 __all__ = [
@@ -220,11 +220,12 @@ def load_results(folder: Path) -> Results:
     """Read ``results.json`` of a run folder (or the file itself).
 
     Raises:
-        StoreError: when it is missing, damaged, or of a schema this version does not know.
+        ConfigError: when there is none.
+        StoreError: when it is damaged, or of a schema this version does not know.
     """
     path = folder / "results.json" if folder.is_dir() else folder
     if not path.is_file():
-        raise StoreError(f"There is no results.json in {folder}; name the folder of a finished run.")
+        raise ConfigError(f"There is no results.json in {folder}; name the folder of a finished run.")
     document = read_json(path)
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         found = document.get("schema_version") if isinstance(document, dict) else type(document).__name__

@@ -105,6 +105,7 @@ def test_version(call: Call) -> None:
         (["rnu"], "Did you mean 'run'?"),
         (["run", "--sampels", "3"], "--samples"),
         (["run", "--samples", "many"], "must be a whole number; found 'many'"),
+        (["run", "--steps", "0"], "must be 1 or more; found '0'"),
         (["train", "--learning-rate", "fast"], "must be a number; found 'fast'"),
         (["list", "suits"], "Did you mean 'suites'?"),
         (["gate", "."], "Missing option '--policy'"),

@@ -23,7 +23,7 @@ from ldm_eval.api import (
     Series,
     Table,
 )
-from ldm_eval.errors import StoreError
+from ldm_eval.errors import ConfigError, StoreError
 from ldm_eval.store.results import (
     SCHEMA_VERSION,
     CheckRecord,
@@ -160,7 +160,7 @@ def test_an_unknown_outcome_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_results_say_so(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"There is no results\.json"):
+    with pytest.raises(ConfigError, match=r"There is no results\.json"):
         load_results(tmp_path)
-    with pytest.raises(StoreError, match=r"There is no results\.json"):
+    with pytest.raises(ConfigError, match=r"There is no results\.json"):
         load_results(tmp_path / "nowhere")
