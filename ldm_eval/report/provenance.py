@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ldm_eval.api import Crashed, Invalid, Measured, Measurement, NotApplicable, SignatureValue
 from ldm_eval.gate import Verdict
@@ -22,7 +23,7 @@ __all__ = [
 
 def protocol_section(results: Results) -> Section:
     """How the numbers were made: the settings, what all measurements share, and in what each group differs."""
-    parts = [_mapping_table("Setting", results.run)] if results.run else []
+    parts = [_mapping_table("Setting", _settings(results.run))] if results.run else []
     measurements = results.measurements
     if measurements:
         shared = _shared(measurements)
@@ -40,6 +41,12 @@ def protocol_section(results: Results) -> Section:
         named = [_plugin(plugin) for plugin in results.plugins]
         parts.append(f"Checks from the plugins {', '.join(named)}.")
     return Section("How these numbers were made", "\n\n".join(parts) or "Nothing is recorded.")
+
+
+def _settings(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as they are read: a limit or a number of threads of zero was not set, and is no zero."""
+    unset = {"limit": "none", "threads": "all cores"}
+    return {name: unset[name] if name in unset and value == 0 else value for name, value in run.items()}
 
 
 _Own = tuple[tuple[str, SignatureValue], ...]

@@ -69,6 +69,16 @@ def test_without_a_policy_the_card_says_so(results: Results) -> None:
     assert "No policy applied" in section(build_card(results, None, None), "Verdict")
 
 
+def test_a_setting_that_was_left_to_the_run_is_not_shown_as_zero(results: Results) -> None:
+    made = section(
+        build_card(replace(results, run={"limit": 0, "threads": 0, "seed": 0}), None, None),
+        "How these numbers were made",
+    )
+    assert "| Limit | none |" in made
+    assert "| Threads | all cores |" in made
+    assert "| Seed | 0 |" in made
+
+
 def test_a_verdict_about_another_model_is_not_passed_off_as_this_ones(results: Results, verdict: Verdict) -> None:
     warning = "verdict is about another model"
     assert warning not in build_card(results, verdict, None)
