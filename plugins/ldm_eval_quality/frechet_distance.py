@@ -192,7 +192,8 @@ def _gap(evidence: Evidence, name: str, others: Mapping[Role, FrechetDistance]) 
         difference(holdout, others["training"], shared="x"),
         holdout.n,
         f"Distance to held-out minus distance to training images, {holdout.m} of each: above zero the "
-        "samples are closer to what the model was trained on than to fresh data, as copies would be.",
+        "samples are closer to what the model was trained on than to fresh data. Copies are; so are samples of a model "
+        "that fits the training images' means and covariances and copies none.",
         against="holdout",
         real_n=holdout.m,
         training_digest=evidence.images("training").digest,

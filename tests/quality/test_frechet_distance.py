@@ -87,6 +87,15 @@ def test_copies_are_closer_to_training_than_to_holdout() -> None:
     assert copied[0]["frechet_distance_to_training"].value < 0.5 * copied[0]["frechet_distance"].value
 
 
+def test_the_gap_is_not_sold_as_proof_of_copies_because_a_fitted_gaussian_has_one_too() -> None:
+    training, holdout = draw(400, 1), draw(400, 2)
+    rng = np.random.default_rng(3)
+    drawn = rng.multivariate_normal(training.mean(axis=0), np.cov(training.T), 300, method="cholesky")
+    gap = measured(sets(samples=drawn, training=training, holdout=holdout, reference=holdout))["frechet_distance_gap"]
+    assert gap.interval.low > 0
+    assert "copies none" in gap.note
+
+
 def test_holdout_that_is_the_reference_is_reported_once() -> None:
     evidence = copier(0, check=CHECK, copied=0.5)
     found = FrechetDistanceCheck().run(evidence)
