@@ -185,6 +185,7 @@ def _shares(evidence: Evidence, case: _Case) -> list[Measurement]:
                 attribute=case.labels.attribute,
                 classifier=case.labels.classifier,
                 classifier_errors=case.errors_digest,
+                level=case.level,
             )
         )
     return found
@@ -206,6 +207,7 @@ def _worst_gap(evidence: Evidence, case: _Case) -> Measurement:
         direction="lower",
         note=f"Largest at '{name}'. {_advice(case)}",
         targets=", ".join(f"{c}={t:.6g}" for c, t in zip(case.classes, targets, strict=True)),
+        level=case.level,
         attribute=case.labels.attribute,
         classifier=case.labels.classifier,
         classifier_errors=case.errors_digest,

@@ -171,6 +171,12 @@ def test_two_runs_with_other_classifier_errors_have_other_signatures():
     assert one["classifier_errors"] != other["classifier_errors"]
 
 
+def test_a_policy_can_pin_the_level_that_decides_how_wide_an_interval_is():
+    weak = evidence(two_groups(), level=0.5)
+    assert measure(weak).signature["level"] == measure(weak, "corrected_share", "a").signature["level"] == 0.5
+    assert measure(evidence(two_groups())).signature["level"] == 0.95
+
+
 def test_table_and_figure_show_every_class_beside_its_target():
     findings = Representation().run(evidence(two_groups(a=300, b=600, unknown=100)))
     table = next(f for f in findings if isinstance(f, Table))
