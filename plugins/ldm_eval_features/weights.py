@@ -56,7 +56,7 @@ def find(published: PublishedWeights, context: ExtractorContext) -> Path:
         return cached
     if context.offline:
         raise ConfigError(
-            f"The weights '{published.name}' are needed and --offline forbids fetching them. Get {published.url} "
+            f"The weights '{published.name}' are not here, and offline they are not fetched. Get {published.url} "
             f"(SHA-256 {published.sha256}) where there is a network, then give the file with --extractor-weights FILE, "
             f"or put it at {cached}."
         )
