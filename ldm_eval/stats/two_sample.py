@@ -35,7 +35,7 @@ class TwoSampleResult:
         correct: How many were told right.
         accuracy: ``correct / judged``; 1/2 when nothing tells the sets apart.
         interval: Clopper-Pearson, two-sided; conservative, as both sets are judged in fixed number.
-        p_value: P[Bin(judged, 1/2) >= correct]: super-uniform when both sets come from one distribution.
+        p_value: P[Bin(judged, 1/2) >= correct]: conservative below 1/2 when both sets come from one distribution.
         false_alarms: Judged images of the first set that were called the second.
         false_alarm_interval: Clopper-Pearson for their share.
     """
@@ -66,8 +66,8 @@ def classifier_two_sample_test(
     """Fit a logistic classifier on half of both sets and judge it once on the other half.
 
     It sees linear differences only: two sets that differ in covariance alone pass for equal in a linear space. The
-    count of right answers is a sum of independent trials whose chance averages 1/2 under equality; its upper tail is
-    never above the binomial's (Hoeffding 1956), hence a conservative p.
+    count of right answers is a sum of independent trials whose chance averages 1/2 under equality; beyond its mean its
+    upper tail is never above the binomial's (Hoeffding 1956), hence a p that is conservative wherever it is below 1/2.
 
     Args:
         first: ``(N, D)`` features, rows i.i.d. (real images).

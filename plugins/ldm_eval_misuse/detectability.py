@@ -32,7 +32,8 @@ PENALTY = 0.1
 
 _LIMIT = (
     "Assumes that both sets were stored the same way: a difference of codec, compression or resizing is a difference "
-    "the classifier may use, and finished images do not tell their history."
+    "the classifier may use, and finished images do not tell their history. Assumes too that real images do not come "
+    "in bursts of one scene, person or patient: those are recognised, and the control does not show it."
 )
 
 

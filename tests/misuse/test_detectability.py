@@ -78,6 +78,18 @@ def test_the_limits_are_said_where_the_number_stands():
     assert next(f for f in findings if isinstance(f, Figure)).lines == {"chance": 0.5}
 
 
+def test_bursts_of_real_images_are_recognised_unseen_by_the_control_and_the_table_says_so():
+    rng = np.random.default_rng(0)
+    scenes = np.repeat(rng.standard_normal((60, 64)), 10, axis=0)
+    real = (0.9 * scenes + 0.43 * rng.standard_normal((600, 64))).astype(np.float32)
+    features = {"samples": rng.standard_normal((300, 64)).astype(np.float32), "holdout": real, "reference": real}
+    findings = Detectability().run(PhantomEvidence("misuse/detectability", 0, features=features))
+    accuracy = next(f for f in findings if getattr(f, "name", "") == "detection_accuracy")
+    assert accuracy.interval.low > 0.5  # though samples and scenes are of one law
+    assert accuracy.floor < 0.6
+    assert "bursts" in next(f for f in findings if isinstance(f, Table)).note
+
+
 def test_the_plugin_offers_the_check_and_the_suite():
     catalogue = Catalogue.discover(disabled=["misuse"], extra=["ldm_eval_misuse"])
     assert "misuse/detectability" in catalogue.checks
