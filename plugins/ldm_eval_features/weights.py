@@ -56,9 +56,9 @@ def find(published: PublishedWeights, context: ExtractorContext) -> Path:
         return cached
     if context.offline:
         raise ConfigError(
-            f"The weights '{published.name}' are not here, and offline they are not fetched. Get {published.url} "
-            f"(SHA-256 {published.sha256}) where there is a network, then give the file with --extractor-weights FILE, "
-            f"or put it at {cached}."
+            f"The weights '{published.name}' are not here; with --offline (and in doctor) nothing is fetched. "
+            f"Get {published.url} (SHA-256 {published.sha256}) where there is a network, then give the file with "
+            f"--extractor-weights FILE, or put it at {cached}."
         )
     _download(published, cached)
     return cached
