@@ -50,7 +50,7 @@ class ScoreSpec:
         name: e.g. ``"denoising_loss"``; checks that name the same score share it.
         function: Dotted path ``package.module:function`` of a ScoreFunction.
         roles: Which image sets are scored.
-        max_images: At most this many images of each set (the first ones).
+        max_images: At most this many images of each set, drawn at random with the run's seed.
         calls_per_image: Network calls per image, for the plan.
         parameters: Passed to the function; part of the signature.
     """

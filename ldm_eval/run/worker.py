@@ -140,6 +140,8 @@ class _Worker:
         import torch
 
         from ldm_eval.diffusion.quantise import to_float
+        from ldm_eval.diffusion.randomness import derived_seed
+        from ldm_eval.stats.resampling import subset
 
         torch.set_num_threads(self._threads)
         parts = self._model(job).white_box()
@@ -147,14 +149,17 @@ class _Worker:
             raise ModelError("This model does not show its inside.")
         function = _import(job.function)
         role = cast(Role, job.role)
-        pixels = job.evidence.images(role).pixels[: job.max_images]
+        pixels = job.evidence.images(role).pixels
         if tuple(pixels.shape[1:]) != parts.image_shape:
             raise ModelError(
                 f"The model sees images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
             )
+        # At random: a folder is read in the order of its names, and its first images may be one class or one person.
+        generator = np.random.default_rng(derived_seed(job.evidence.seed, f"scored images of {role}"))
+        index = subset(len(pixels), job.max_images, generator)
         rows = []
-        for start in range(0, len(pixels), job.batch_size):
-            batch = to_float(np.asarray(pixels[start : start + job.batch_size])).to(parts.device)
+        for start in range(0, len(index), job.batch_size):
+            batch = to_float(np.asarray(pixels[index[start : start + job.batch_size]])).to(parts.device)
             with torch.inference_mode():
                 rows.append(np.asarray(function(parts, batch, job.evidence.seed, job.parameters), dtype=np.float32))
             self.answer(progress=len(batch))
@@ -162,7 +167,7 @@ class _Worker:
         if not np.isfinite(values).all():
             raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
         path = job.evidence.score_path(job.name, role)
-        write_with(path, lambda stream: np.savez(stream, index=np.arange(len(values)), values=values))
+        write_with(path, lambda stream: np.savez(stream, index=index, values=values))
 
     def _model(self, job: ScoreJob) -> LoadedModel:
         key = (job.backend, job.model, job.device)

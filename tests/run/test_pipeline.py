@@ -88,6 +88,20 @@ def test_a_check_that_breaks_is_reported_and_everything_else_is_measured(run_onc
     assert "told you so" in (done.folder / "worker.log").read_text()
 
 
+def test_the_scored_images_are_drawn_from_the_whole_set_not_taken_from_its_beginning(
+    run_once: Run, tmp_path: Path
+) -> None:
+    """A folder sorted by class begins with one class only: here forty black images before forty white ones."""
+    pixels = np.repeat(np.array([0, 255], dtype=np.uint8), 40 * 64).reshape(80, 8, 8, 1)
+    np.savez(tmp_path / "sorted.npz", arr_0=pixels)
+    done = run_once(suite="hostile/good_score", data=str(tmp_path / "sorted.npz"))
+    (record,) = done.results.checks
+    assert isinstance(record.outcome, Measured), record.outcome
+    (level,) = record.outcome.measurements
+    assert level.n == 8
+    assert -1 < level.value < 1
+
+
 def test_two_checks_that_mean_different_scores_by_one_name_are_refused(run_once: Run, real_images: Path) -> None:
     with pytest.raises(PluginError, match="mean different ones"):
         run_once(suite="hostile/good_score,clash/other_score", data=str(real_images))
