@@ -84,6 +84,7 @@ class MembershipLoss:
     id: ClassVar[str] = "privacy/membership_loss"
     title: ClassVar[str] = "Membership inference from the denoising loss"
     question: ClassVar[str] = "Can someone with the model tell whether a given image was trained on?"
+    settings: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
     needs: ClassVar[Needs] = Needs(
         roles=("training", "holdout"), features=("training", "holdout"), scores=(DENOISING_LOSS,)
     )
@@ -167,7 +168,8 @@ def _split(evidence: Evidence, role: Role, usable: NDArray[np.int64], most: int)
     order = evidence.rng(f"halves of {role}").permutation(scored)
     half = len(order) // 2
     calibrate, judge = np.sort(order[:half]), np.sort(order[half:])
-    learn = np.concatenate([calibrate, unscored])[:most]
+    more = evidence.rng(f"unscored of {role}").permutation(unscored)  # in the order of a folder the first are one class
+    learn = np.concatenate([calibrate, more])[:most]
     return _Half(calibrate, judge, learn, {int(row): scores.values[position[int(row)]] for row in scored})
 
 

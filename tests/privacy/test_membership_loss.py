@@ -168,6 +168,20 @@ def test_what_is_reported_is_complete_and_called_an_advantage():
     assert min(figure.series[0].x) > 0
 
 
+def test_the_blind_classifier_learns_from_the_whole_set_not_from_its_beginning(monkeypatch):
+    """The first of a folder sorted by class are one class; a control that learned from those alone would see less."""
+    seen = []
+    monkeypatch.setattr("ldm_eval_privacy.blind.judge_blindly", lambda views: seen.extend(views) or [])
+    scored = {role: np.zeros((100, 6)) for role in ("training", "holdout")}
+    given = evidence(noise_images(1000, 1), noise_images(1000, 2), scored)
+    given.parameters = {"blind_images": 200.0}
+    run(given)
+    rows = {row.tobytes(): at for at, row in enumerate(given.features("training"))}
+    learned = [rows[row.tobytes()] for row in seen[1].learn_members]
+    assert len(set(learned)) == 200
+    assert max(learned) > 900
+
+
 def test_what_could_blind_the_control_is_in_the_signature():
     """A blind classifier that learns from two images sees nothing; a policy can pin how many it had."""
     base = exact_law(2)
