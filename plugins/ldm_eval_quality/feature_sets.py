@@ -12,10 +12,21 @@ from ldm_eval.errors import EvidenceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MINIMUM", "REAL_COMPANIONS", "companions", "is_inception", "refusal", "usable_features"]
+__all__ = [
+    "MINIMUM",
+    "REAL_COMPANIONS",
+    "companions",
+    "is_inception",
+    "refusal",
+    "repeats_note",
+    "usable_features",
+]
 
 MINIMUM = 50
 """Fewest images on each side. Below it the bias of a distance is larger than most differences between models."""
+
+_REPEATS = 0.05
+"""Share of repeated reference images from which the reader is told; one in twenty moves nothing yet."""
 
 REAL_COMPANIONS: tuple[Role, ...] = ("training", "holdout")
 """The other real sets a distance is taken to, where they are there."""
@@ -66,3 +77,17 @@ def usable_features(evidence: Evidence, role: Role) -> NDArray[np.float32]:
 def companions(evidence: Evidence, minimum: int = MINIMUM) -> tuple[Role, ...]:
     """Training and holdout, those of them that are there with at least ``minimum`` images."""
     return tuple(role for role in REAL_COMPANIONS if evidence.has(role) and len(evidence.images(role)) >= minimum)
+
+
+def repeats_note(reference: NDArray[np.float32]) -> str:
+    """A sentence where many reference images repeat another, which no interval here allows for; else nothing.
+
+    The parts of the reference then share images: real looks closer to real than it is, and a perfect model too far.
+    """
+    repeats = len(reference) - len({row.tobytes() for row in reference})
+    if repeats <= _REPEATS * len(reference):
+        return ""
+    return (
+        f" {repeats} of the {len(reference)} reference images repeat another one, so the floor reads too low and the "
+        "interval is too narrow: give each image once."
+    )

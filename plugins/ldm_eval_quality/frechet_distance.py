@@ -28,7 +28,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, repeats_note, usable_features
 
 __all__ = ["FrechetDistanceCheck"]
 
@@ -80,7 +80,7 @@ class FrechetDistanceCheck:
         headline = frechet_distance(samples, reference)
         floor = _floor(evidence, samples, reference)
         others = _to_companions(evidence, samples, headline)
-        findings = _against_reference(evidence, name, headline, floor)
+        findings = _against_reference(evidence, name, headline, floor, repeats_note(reference))
         twins = [role for role in others if _same_set(evidence, role) and others[role].m == headline.m]
         for role, distance in others.items():
             if role not in twins:
@@ -150,7 +150,9 @@ def _reported(
     )
 
 
-def _against_reference(evidence: Evidence, name: str, headline: FrechetDistance, floor: _Floor) -> list[Finding]:
+def _against_reference(
+    evidence: Evidence, name: str, headline: FrechetDistance, floor: _Floor, warning: str
+) -> list[Finding]:
     """The excess, the headline, and the distance at the sizes of the floor with the floor beside it.
 
     The headline takes all samples and the whole reference. It has no floor: no real sets of its sizes are left.
@@ -162,7 +164,7 @@ def _against_reference(evidence: Evidence, name: str, headline: FrechetDistance,
             f"{name}_excess",
             floor.excess,
             floor.matched.n,
-            f"{sizes}real images; zero in expectation for a perfect model at every n.",
+            f"{sizes}real images; zero in expectation for a perfect model at every n.{warning}",
             real_n=floor.real.n,
             other_real_n=floor.real.m,
         ),

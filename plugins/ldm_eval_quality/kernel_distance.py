@@ -25,7 +25,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.kernels import KernelDistance, kernel_distance, kernel_permutation_p_value
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, repeats_note, usable_features
 
 __all__ = ["KernelDistanceCheck"]
 
@@ -94,6 +94,7 @@ def _measurement(
         note = (
             f"Permutation p-value of no difference: {p_value:.3g}. "
             f"Floor: {floor.n} against {floor.m} disjoint real images (zero in expectation)."
+            f"{repeats_note(usable_features(evidence, 'reference'))}"
         )
     return evidence.measurement(
         name,

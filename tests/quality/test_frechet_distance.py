@@ -87,6 +87,14 @@ def test_copies_are_closer_to_training_than_to_holdout() -> None:
     assert copied[0]["frechet_distance_to_training"].value < 0.5 * copied[0]["frechet_distance"].value
 
 
+def test_a_reference_of_repeats_is_told_where_its_excess_stands() -> None:
+    once, samples = draw(200, 1, d=64), draw(200, 2, d=64)
+    excess = measured(sets(samples=samples, reference=np.repeat(once, 2, axis=0)))["frechet_distance_excess"]
+    assert excess.interval.low > 0  # a perfect model, but real images meet their own repeats
+    assert "200 of the 400 reference images repeat another one" in excess.note
+    assert "repeat" not in measured(sets(samples=samples, reference=once))["frechet_distance_excess"].note
+
+
 def test_the_gap_is_not_sold_as_proof_of_copies_because_a_fitted_gaussian_has_one_too() -> None:
     training, holdout = draw(400, 1), draw(400, 2)
     rng = np.random.default_rng(3)

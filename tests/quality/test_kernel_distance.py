@@ -24,6 +24,13 @@ def test_copies_are_closer_to_training() -> None:
     assert [row[0] for row in table.rows] == ["samples – reference", "samples – training", "real – real (floor)"]
 
 
+def test_a_reference_of_repeats_is_told_where_its_distance_stands() -> None:
+    base = gaussian(0, check=CHECK, n=200, m=200)
+    features = {"samples": base.features("samples"), "reference": np.repeat(base.features("reference"), 2, axis=0)}
+    found, _ = findings(PhantomEvidence(CHECK, 0, features=features))  # type: ignore[arg-type]
+    assert "200 of the 400 reference images repeat another one" in found["kernel_distance"].note
+
+
 def test_p_value_tells_a_blurrer_from_another_draw() -> None:
     def p_value(scale: float, seed: int) -> float:
         _, table = findings(gaussian(seed, check=CHECK, n=200, m=400, scale=scale))
