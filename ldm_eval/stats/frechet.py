@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from scipy.linalg import blas
 from scipy.special import ndtri
 
 from ldm_eval.api import Interval
@@ -76,29 +77,28 @@ class FrechetDifference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Root:
-    """A centred set as ``basis @ root``; ``cholesky`` says the basis is ``rows @ root^-1`` and is not stored."""
+    """A centred set as ``basis @ root``; ``cholesky``: root is upper triangular and the basis is ``rows @ root^-1``."""
 
     rows: Array
     root: Array
     basis: Array | None
     cholesky: bool
 
-    def energy(self, vectors: Array, weights: Array) -> Array:
-        """``(n,)``: sum over k of ``weights[k] * (basis @ vectors)[i, k]**2``."""
-        if self.cholesky:
-            return _squares(self.rows, linalg.solve_triangular(self.root, vectors, check_finite=False), weights)
-        if self.basis is None:
-            return np.square(vectors) @ weights
-        return _squares(self.basis, vectors, weights)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Spectrum:
-    """Singular values of ``R_x R_y^T`` with left and right vectors, and the negative mass seen on the way."""
+class _Transport:
+    """The nuclear norm ``Tr (S1 S2)^(1/2)`` and each row's part in it.
 
-    values: Array
-    left: Array
-    right: Array
+    Attributes:
+        nuclear: Sum of the singular values of ``R_x R_y^T``.
+        energy_x: ``(n,)`` ``x_c^T A x_c`` with A the optimal transport map from S1 to S2, rows divided by sqrt(n - 1).
+        energy_y: ``(m,)`` the same for the second set and the map back.
+        negative_mass: Seen on the way.
+    """
+
+    nuclear: float
+    energy_x: Array
+    energy_y: Array
     negative_mass: float
 
 
@@ -129,13 +129,13 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
     second, mean_y = _centred(y)
     n, m, shift = len(x), len(y), mean_x - mean_y
     root_x, root_y = _root(first), _root(second)
-    spectrum = _spectrum(root_x, root_y)
+    transport = _by_eigh(root_x, root_y) if root_x.cholesky and root_y.cholesky else _by_svd(root_x, root_y)
     mean_term = float(shift @ shift)
     energy_x, energy_y = _row_energy(first), _row_energy(second)
-    covariance_term = float(energy_x.sum() + energy_y.sum() - 2.0 * spectrum.values.sum())
-    influence_x = (n - 1) * (energy_x - root_x.energy(spectrum.left, spectrum.values))
+    covariance_term = float(energy_x.sum() + energy_y.sum() - 2.0 * transport.nuclear)
+    influence_x = (n - 1) * (energy_x - transport.energy_x)
     influence_x += 2.0 * math.sqrt(n - 1) * (first @ shift)
-    influence_y = (m - 1) * (energy_y - root_y.energy(spectrum.right, spectrum.values))
+    influence_y = (m - 1) * (energy_y - transport.energy_y)
     influence_y -= 2.0 * math.sqrt(m - 1) * (second @ shift)
     influence_x -= influence_x.mean()
     influence_y -= influence_y.mean()
@@ -145,7 +145,7 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
         value=value,
         mean_term=mean_term,
         covariance_term=covariance_term,
-        negative_mass=spectrum.negative_mass,
+        negative_mass=transport.negative_mass,
         n=n,
         m=m,
         dimension=int(x.shape[1]),
@@ -180,9 +180,12 @@ def difference(
 
 def gaussian_frechet(mean1: Array, covariance1: Array, mean2: Array, covariance2: Array) -> float:
     """Squared Fréchet distance of two Gaussians given by their moments: the closed form, for known answers."""
-    values, vectors = linalg.eigh(covariance1)
-    half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    inner = linalg.eigvalsh(half @ covariance2 @ half)
+    try:
+        half = linalg.cholesky(covariance1, lower=True)
+    except linalg.LinAlgError:
+        values, vectors = linalg.eigh(covariance1)
+        half = vectors * np.sqrt(np.maximum(values, 0.0))
+    inner = linalg.eigvalsh(half.T @ covariance2 @ half)
     root = float(np.sqrt(np.maximum(inner, 0.0)).sum())
     shift = np.asarray(mean1) - np.asarray(mean2)
     return float(shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2.0 * root)
@@ -213,10 +216,10 @@ def _root(rows: Array) -> _Root:
     n, d = rows.shape
     if n <= d:
         return _Root(rows, rows, None, cholesky=False)
-    covariance = rows.T @ rows
+    covariance = blas.dsyrk(1.0, rows.T)  # the upper triangle, which is all that is read
     largest = float(np.diagonal(covariance).max())
     try:
-        upper = linalg.cholesky(covariance, lower=False, check_finite=False)
+        upper = linalg.cholesky(covariance, lower=False, check_finite=False, overwrite_a=True)
     except linalg.LinAlgError:
         upper = np.zeros((1, 1))
     if float(np.square(np.diagonal(upper)).min()) > _SINGULAR * largest:
@@ -225,21 +228,51 @@ def _root(rows: Array) -> _Root:
     return _Root(rows, np.asarray(root, dtype=np.float64), np.asarray(basis, dtype=np.float64), cholesky=False)
 
 
-def _spectrum(x: _Root, y: _Root) -> _Spectrum:
-    product = x.root @ y.root.T
-    if not (x.cholesky and y.cholesky):
-        left, values, right = linalg.svd(product, full_matrices=False, check_finite=False)
-        return _Spectrum(values, left, right.T, 0.0)
-    squares, left = linalg.eigh(product @ product.T, check_finite=False, driver="evd", overwrite_a=True)
+def _by_eigh(x: _Root, y: _Root) -> _Transport:
+    """Both covariances are regular: the squares of the singular values are eigenvalues, half the work of an SVD.
+
+    With ``R_x R_y^T = U diag(s) V^T`` the map from S1 to S2 is ``R_x^-1 U diag(s) U^T R_x^-T``, and the map back is
+    ``R_x^T U diag(1 / s) U^T R_x``.
+    """
+    product = blas.dtrmm(1.0, y.root, x.root.T, lower=0)  # R_y R_x^T
+    squares, left = linalg.eigh(
+        blas.dsyrk(1.0, product, trans=1, lower=1), check_finite=False, driver="evd", overwrite_a=True
+    )
     total = float(np.abs(squares).sum())
     negative = float(np.maximum(-squares, 0.0).sum()) / total if total else 0.0
     values = np.sqrt(np.maximum(squares, 0.0))
-    scale = np.where(values > 0, values, 1.0)
-    return _Spectrum(values, left, product.T @ left / scale, negative)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+    there = linalg.solve_triangular(x.root, left * np.sqrt(values), check_finite=False, overwrite_b=True)
+    back = blas.dtrmm(1.0, x.root, left * np.sqrt(inverse), lower=0, trans_a=1, overwrite_b=1)
+    energy_x = _quadratic(x.rows, blas.dsyrk(1.0, there))
+    energy_y = _quadratic(y.rows, blas.dsyrk(1.0, back))
+    return _Transport(float(values.sum()), energy_x, energy_y, negative)
 
 
-def _squares(rows: Array, vectors: Array, weights: Array, block: int = 4096) -> Array:
-    parts = [np.square(rows[i : i + block] @ vectors) @ weights for i in range(0, len(rows), block)]
+def _by_svd(x: _Root, y: _Root) -> _Transport:
+    left, values, right = linalg.svd(x.root @ y.root.T, full_matrices=False, check_finite=False)
+    return _Transport(float(values.sum()), _squares(x, left, values), _squares(y, right.T, values), 0.0)
+
+
+def _quadratic(rows: Array, upper: Array, block: int = 4096) -> Array:
+    """``(n,)`` r^T M r for every row and the symmetric M whose upper triangle is given: half the work of a product."""
+    np.fill_diagonal(upper, np.diagonal(upper) / 2.0)
+    out = np.empty(len(rows))
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        half = blas.dtrmm(1.0, upper, part.T, lower=0, trans_a=1).T
+        out[start : start + block] = 2.0 * np.einsum("ij,ij->i", half, part)
+    return out
+
+
+def _squares(set_: _Root, vectors: Array, weights: Array, block: int = 4096) -> Array:
+    """``(n,)``: sum over k of ``weights[k] * (basis @ vectors)[i, k]**2``."""
+    if set_.cholesky:
+        vectors = linalg.solve_triangular(set_.root, vectors, check_finite=False)
+    elif set_.basis is None:
+        return np.asarray(np.square(vectors) @ weights, dtype=np.float64)
+    basis = set_.rows if set_.basis is None else set_.basis
+    parts = [np.square(basis[i : i + block] @ vectors) @ weights for i in range(0, len(basis), block)]
     return np.concatenate(parts)
 
 
