@@ -1,10 +1,17 @@
-"""ldm-eval: decide, with error bars, whether a diffusion model may be released."""
+"""ldm-eval: decide, with error bars, whether a diffusion model may be released.
 
-from importlib.metadata import PackageNotFoundError, version
+>>> import ldm_eval
+>>> done = ldm_eval.evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
+"""
 
-try:
-    __version__ = version("ldm-eval")
-except PackageNotFoundError:  # imported from a source tree that was never installed
-    __version__ = "0+unknown"
+from ldm_eval.evaluate import Evaluation, evaluate
+from ldm_eval.version import installed_version
 
-__all__ = ["__version__"]
+__all__ = ["Evaluation", "__version__", "evaluate"]
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up when asked for."""
+    if name != "__version__":
+        raise AttributeError(f"module 'ldm_eval' has no attribute '{name}'")
+    return installed_version()

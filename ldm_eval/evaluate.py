@@ -1,7 +1,7 @@
 """The stable Python API: run, gate and report in one call. The command line calls these functions and nothing else.
 
->>> from ldm_eval.evaluate import evaluate
->>> done = evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
+>>> import ldm_eval
+>>> done = ldm_eval.evaluate("demo", suite="quality", output="out")     # doctest: +SKIP
 >>> done.frame()[["check", "name", "value", "low", "high"]]    # doctest: +SKIP
 """
 

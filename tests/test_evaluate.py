@@ -180,6 +180,13 @@ def test_a_folder_without_results_cannot_be_judged(tmp_path: Path) -> None:
         gate_folder(tmp_path, Path("demo"))
 
 
+def test_evaluate_is_there_under_the_name_of_the_package() -> None:
+    import ldm_eval
+
+    assert ldm_eval.evaluate is evaluate
+    assert ldm_eval.__version__
+
+
 def test_the_worst_exit_code_wins() -> None:
     assert worst_exit_code([0, 0]) == 0
     assert worst_exit_code([3, 0]) == 3

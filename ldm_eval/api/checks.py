@@ -283,7 +283,11 @@ class Check(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
-    """A light description of a check; ``load`` makes it. ``CheckSpec.of`` reads all of it off a check class."""
+    """A light description of a check; ``load`` makes it. ``CheckSpec.of`` reads all of it off a check class.
+
+    ``settings`` names what the check reads from ``evidence.parameters``, patterns such as ``target.*`` among them; a
+    class says so in an attribute ``settings``. Any other setting is refused before the run.
+    """
 
     id: str
     title: str
@@ -293,11 +297,13 @@ class CheckSpec:
     load: Callable[[], Check]
     requires: tuple[str, ...] = ()
     extra: str = ""
+    settings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, check: type[Check], *, requires: tuple[str, ...] = (), extra: str = "") -> CheckSpec:
         """Describe a check class whose module is light to import."""
-        return cls(check.id, check.title, check.question, check.needs, check.phantoms, check, requires, extra)
+        settings = tuple(getattr(check, "settings", ()))
+        return cls(check.id, check.title, check.question, check.needs, check.phantoms, check, requires, extra, settings)
 
     @property
     def family(self) -> str:

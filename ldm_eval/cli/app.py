@@ -32,10 +32,10 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from ldm_eval import __version__
         from ldm_eval.cli import console
+        from ldm_eval.version import installed_version
 
-        console.line(f"ldm-eval {__version__}")
+        console.line(f"ldm-eval {installed_version()}")
         raise typer.Exit
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ldm_eval import __version__
 from ldm_eval.api import (
     CheckOutcome,
     ExtractorInfo,
@@ -30,6 +29,7 @@ from ldm_eval.run.plan import Plan
 from ldm_eval.store.atomic import canonical_json
 from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
+from ldm_eval.version import installed_version
 
 __all__ = ["describe_results", "machine_of", "protocol_of", "run_identity"]
 
@@ -67,7 +67,7 @@ def run_identity(
     """
     resolved = ("model", "device", "threads", "data", "holdout", "reference", "extractor_weights")
     return {
-        "ldm_eval": __version__,
+        "ldm_eval": installed_version(),
         "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
         "machine": dict(machine),
         "plugins": {owner["name"]: owner["version"] for owner in _plugins(plan, catalogue)},
@@ -105,7 +105,7 @@ def describe_results(
     """Put everything together into the document that leaves the run."""
     identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
     return Results(
-        tool={"name": "ldm-eval", "version": __version__, **_versions()},
+        tool={"name": "ldm-eval", "version": installed_version(), **_versions()},
         model=identity,
         run={
             "suite": list(config.suite),

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ldm_eval.api import (
@@ -25,7 +26,7 @@ from ldm_eval.api import (
     SampleRequest,
     SamplingSettings,
 )
-from ldm_eval.errors import ConfigError, LdmEvalError, StoreError
+from ldm_eval.errors import ConfigError, LdmEvalError, StoreError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.data import RealImages, gather_real_images
@@ -236,12 +237,15 @@ def _sample_count(config: RunConfig, capacity: int | None) -> int:
 
 
 def _refuse_unknown_parameters(config: RunConfig, catalogue: Catalogue) -> None:
-    from ldm_eval.errors import did_you_mean
-
-    for check in config.checks:
+    for check, table in config.checks.items():
         if check not in catalogue.checks:
             hint = did_you_mean(check, catalogue.checks)
             raise ConfigError(f'[checks."{check}"]: there is no such check.{hint} `ldm-eval list checks` shows them.')
+        known = catalogue.checks[check].settings
+        for name in table:
+            if not any(fnmatchcase(name, pattern) for pattern in known):
+                takes = f"it takes {', '.join(known)}" if known else "it takes none"
+                raise ConfigError(f'[checks."{check}"] {name}: no such setting; {takes}.{did_you_mean(name, known)}')
 
 
 def _output_folder(config: RunConfig, name: str) -> Path:

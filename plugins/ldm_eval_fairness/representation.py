@@ -103,6 +103,7 @@ class Representation:
     id: ClassVar[str] = "fairness/representation"
     title: ClassVar[str] = "Representation of groups"
     question: ClassVar[str] = "Do the groups that generated images show have the shares that were declared?"
+    settings: ClassVar[tuple[str, ...]] = ("target", "target.*", "level", "margin")
     needs: ClassVar[Needs] = Needs(samples=100, attributes=("samples",))
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="worst_share_gap",

@@ -101,6 +101,7 @@ class NearCopies:
     id: ClassVar[str] = "privacy/near_copies"
     title: ClassVar[str] = "Near copies of training images"
     question: ClassVar[str] = "Does the model reproduce training images more often than chance resemblance explains?"
+    settings: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
     needs: ClassVar[Needs] = Needs(samples=50, roles=("training",), optional=("holdout",))
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="near_copy_excess",

@@ -43,6 +43,7 @@ class PrecisionRecallCheck:
     id: ClassVar[str] = "quality/precision_recall"
     title: ClassVar[str] = "Precision and recall"
     question: ClassVar[str] = "Are the samples realistic, and do they reach all of the real data?"
+    settings: ClassVar[tuple[str, ...]] = ("k",)
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )

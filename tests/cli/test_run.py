@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ldm_eval import evaluate
 from ldm_eval.cli.app import app
 from ldm_eval.evaluate import Evaluation
 from ldm_eval.gate import RuleResult, Verdict
@@ -41,7 +40,7 @@ def finished(results: Results, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         verdict = _verdict(config.policy) if config.policy else None
         return Evaluation(folder, results, verdict, folder / "MODEL_CARD.md")
 
-    monkeypatch.setattr(evaluate, "evaluate_config", fake)
+    monkeypatch.setattr(sys.modules["ldm_eval.evaluate"], "evaluate_config", fake)
     return asked
 
 
@@ -72,7 +71,7 @@ def test_the_verdict_is_shown_and_decides_the_exit_code(
 ) -> None:
     calm = dataclasses.replace(results, checks=results.checks[3:])
     done = Evaluation(folder, calm, _verdict(status), folder / "MODEL_CARD.md")
-    monkeypatch.setattr(evaluate, "evaluate_config", lambda config, progress: done)
+    monkeypatch.setattr(sys.modules["ldm_eval.evaluate"], "evaluate_config", lambda config, progress: done)
     shown = CliRunner().invoke(app, ["run", "--model", "m.pt", "--policy", "p.toml"])
     assert shown.exit_code == code
     assert word in shown.stdout
@@ -92,7 +91,8 @@ def test_json_gives_three_keys_on_stdout_and_everything_else_on_stderr(
 
 def test_what_a_library_writes_to_stdout_from_c_does_not_spoil_the_json(tmp_path: Path, folder: Path) -> None:
     source = (
-        "import os, pathlib, ldm_eval.evaluate as e\n"
+        "import os, pathlib, sys, ldm_eval\n"
+        "e = sys.modules['ldm_eval.evaluate']\n"
         "from ldm_eval.store.results import load_results\n"
         "def fake(config, progress):\n"
         "    os.write(1, b'noise from C\\n'); print('noise')\n"

@@ -344,6 +344,8 @@ def test_the_plan_writes_nothing(configure: Callable[..., RunConfig], tmp_path: 
         ({"device": "cuda:99"}, ConfigError, "CUDA devices"),
         ({"samples": 1}, DataError, "needs at least 2 samples; this run has 1"),
         ({"checks": {"quality/fd": {"k": 1}}}, ConfigError, "no such check"),
+        ({"checks": {"quality/precision_recall": {"kk": 3}}}, ConfigError, "no such setting; it takes k"),
+        ({"checks": {"hostile/good": {"k": 1}}}, ConfigError, "it takes none"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_nothing_is_written(
