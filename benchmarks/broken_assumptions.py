@@ -16,13 +16,14 @@ from functools import partial
 import numpy as np
 from ldm_eval_fairness.probe import fit_probe
 from ldm_eval_misuse.detectability import Detectability
+from ldm_eval_privacy.membership_loss import MembershipLoss
 from ldm_eval_quality.frechet_distance import FrechetDistanceCheck
 from ldm_eval_quality.kernel_distance import KernelDistanceCheck
 from ldm_eval_quality.precision_recall import PrecisionRecallCheck
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ldm_eval.api import AttributeContext, Check, LabelledImages, Measurement, Role
+from ldm_eval.api import AttributeContext, Check, LabelledImages, Measurement, Role, Scores
 from ldm_eval.stats.class_shares import corrected_shares, label_counts
 from ldm_eval.stats.proportions import newcombe
 from ldm_eval.stats.roc import auc_interval
@@ -102,6 +103,29 @@ def _copied(g: np.random.Generator, training: Rows, *, copies: float) -> Rows:
     return drawn
 
 
+def membership_of_bursts(runs: int) -> None:
+    print("\nMembership AUC of a model that knows no image: losses come in bursts of 10, 240 images of each set")
+    print("| bursts | alarm |")
+    for label, size, mixed in (("none", 1, False), ("dealt out image by image", 10, True), ("kept whole", 10, False)):
+        alarms = []
+        for seed in range(runs):
+            g = np.random.default_rng([seed, 4])
+            losses = bursts(g, 480, size, 0.2)[:, :6].astype(np.float32)
+            losses = losses[g.permutation(480)] if mixed else losses
+            halves: dict[Role, slice] = {"training": slice(0, 240), "holdout": slice(240, 480)}
+            evidence = PhantomEvidence(
+                MembershipLoss.id,
+                seed,
+                images={r: image_set(g.integers(0, 256, (240, 1, 6, 6), dtype=np.uint8), r) for r in halves},
+                features={r: g.standard_normal((240, 16)).astype(np.float32) for r in halves},
+                scores={"denoising_loss": {r: Scores(np.arange(240), losses[part]) for r, part in halves.items()}},
+            )
+            found = MembershipLoss().run(evidence)
+            if isinstance(found, list):  # else the blind classifier was alarmed by chance
+                alarms.append(next(m for m in found if isinstance(m, Measurement)).interval.low > 0.5)
+        print(f"| {label} | {np.mean(alarms):.2f} of {len(alarms)} |")
+
+
 def probe_and_copies(runs: int) -> None:
     print("\nProbe fitted on 600 training images, true share 0.3 in 1,000 samples of which a share are training images")
     print("| recognised on holdout | copies | corrected share | true | holds it |")
@@ -167,7 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100)
     runs = parser.parse_args().runs
-    for part in (dependent, gap, probe_and_copies, few_controls, auc_bounds):
+    for part in (dependent, gap, membership_of_bursts, probe_and_copies, few_controls, auc_bounds):
         part(runs)
 
 
