@@ -1,8 +1,7 @@
 """The exact kernel distance against the usual 100 subsets of 1,000 rows; paired rounds in one process.
 
 Run: ``python benchmarks/kernel_speed.py [--n 10000] [--d 2048] [--rounds 3] [--threads 2]``. The peer is the subset
-loop of torchmetrics' KernelInceptionDistance on its own ``poly_mmd``, in float32. At n = 1,000 its subsets are the whole
-set.
+loop of torchmetrics' KernelInceptionDistance on its own ``poly_mmd``, in float32. At n = 1,000 a subset is the set.
 """
 
 from __future__ import annotations
