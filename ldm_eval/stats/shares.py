@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import final
 
-from scipy.special import ndtri
+from scipy.special import betaincinv, ndtri
 
 from ldm_eval.errors import DataError
 
@@ -144,6 +144,10 @@ def lang_reiczigel(
     width = z / youden * noise * inflation
     point = rogan_gladen(positives / n, errors.sensitivity, errors.specificity)
     low, high = _clip(centre - width), _clip(centre + width)
+    if high == 0.0:
+        high = _clip(_largest_share(positives, n, level) / se)
+    elif low == 1.0:
+        low = _clip(1.0 - _largest_share(n - positives, n, level) / sp)
     return CorrectedShare(
         value=min(max(_clip(point), low), high),
         low=low,
@@ -155,6 +159,16 @@ def lang_reiczigel(
         clipped=(centre - width < 0 or centre + width > 1 or not 0 <= point <= 1),
         outside=(centre + width < 0 or centre - width > 1),
     )
+
+
+def _largest_share(count: float, n: float, level: float) -> float:
+    """Upper Clopper-Pearson bound of ``count`` in ``n``.
+
+    Where the published interval lies wholly outside [0, 1], the classifier errs less on these images than on the
+    labelled ones. Clipping would leave an interval of no width, on which any rule is decided; the share that the labels
+    allow if the classifier made no such error at all is the honest bound.
+    """
+    return 1.0 if count >= n else float(betaincinv(count + 1, n - count, 0.5 + level / 2))
 
 
 def _refuse_uninformative(youden: float) -> None:

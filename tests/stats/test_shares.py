@@ -109,3 +109,15 @@ def test_ignoring_the_classifiers_errors_would_miss_the_truth():
     x = generator.binomial(2000, 0.5 * 0.85 + 0.5 * 0.05, 200)
     naive = [lang_reiczigel(int(a), 2000, BinaryErrors(1e9, 1e9, 1e9, 1e9)) for a in x]
     assert sum(each.low <= 0.5 <= each.high for each in naive) < 20
+
+
+def test_an_interval_that_lies_outside_keeps_a_width() -> None:
+    errors = BinaryErrors(true_positives=95, positives=100, true_negatives=850, negatives=900)
+    none = lang_reiczigel(0, 1000, errors)
+    assert none.outside
+    assert none.low == 0.0
+    assert none.high == pytest.approx((1 - 0.025 ** (1 / 1000)) / (96 / 102), rel=1e-9)
+    mirrored = BinaryErrors(true_positives=850, positives=900, true_negatives=95, negatives=100)
+    full = lang_reiczigel(1000, 1000, mirrored)
+    assert full.outside
+    assert (full.low, full.high) == (pytest.approx(1 - none.high), 1.0)
