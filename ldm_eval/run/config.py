@@ -36,7 +36,7 @@ class RunConfig:
     holdout: str = _setting("", "Real images from the same source that the model never saw.")
     reference: str = _setting("", "Real images that distances are measured to (default: the holdout, else the data).")
     samples: int = _setting(0, "Images to sample (default: 1000, or all there are when the model is finished images).")
-    sampler: str = _setting("", "Sampler, e.g. ddim or ddpm (default: the model's own).")
+    sampler: str = _setting("", "Sampler, e.g. ddim, ddpm, heun or dpm-solver++-karras (default: the model's own).")
     steps: int = _setting(0, "Sampling steps (default: the model's own).")
     guidance: float = _setting(1.0, "Classifier-free guidance scale; 1 switches it off.")
     seed: int = _setting(0, "Seed of the run; sample i depends on (seed, i) and the model alone.")

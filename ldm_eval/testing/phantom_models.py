@@ -88,8 +88,8 @@ class SampledPhantom:
         return resolved
 
     def network_calls(self, settings: SamplingSettings) -> int:
-        """One call of the denoiser per step."""
-        return settings.steps
+        """Calls of the denoiser per sample; Heun makes up to two a step."""
+        return make_sampler(settings).network_calls(self._schedule)
 
     def generate(self, requests: Sequence[SampleRequest]) -> Images:
         """Sample, each request with its own generator; labels and prompts are ignored."""
