@@ -88,6 +88,6 @@ def repeats_note(reference: NDArray[np.float32]) -> str:
     if repeats <= _REPEATS * len(reference):
         return ""
     return (
-        f" {repeats} of the {len(reference)} reference images repeat another one, so the floor reads too low and the "
+        f" {repeats} of the {len(reference)} reference images repeat another one, so the floor reads too good and the "
         "interval is too narrow: give each image once."
     )

@@ -25,7 +25,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.manifolds import ManifoldOverlap, ManifoldShare, manifold_overlap
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.feature_sets import MINIMUM, refusal, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, refusal, repeats_note, usable_features
 
 __all__ = ["PrecisionRecallCheck"]
 
@@ -72,7 +72,7 @@ class PrecisionRecallCheck:
             _measurement(evidence, name, getattr(overlap, name), getattr(floor, name), overlap, floor)
             for name in ("precision", "recall", "density", "coverage")
         ]
-        return [*findings, _table(overlap, floor), _figure(overlap, floor)]
+        return [*findings, _table(overlap, floor, repeats_note(reference)), _figure(overlap, floor)]
 
 
 def _real_overlap(
@@ -128,7 +128,7 @@ def _pairs(overlap: ManifoldOverlap) -> dict[str, ManifoldShare]:
     }
 
 
-def _table(overlap: ManifoldOverlap, floor: ManifoldOverlap) -> Table:
+def _table(overlap: ManifoldOverlap, floor: ManifoldOverlap, repeats: str) -> Table:
     real = _pairs(floor)
     return Table(
         name="overlap",
@@ -138,7 +138,7 @@ def _table(overlap: ManifoldOverlap, floor: ManifoldOverlap) -> Table:
             (name, overlap.n_real, one.value, one.interval.low, one.interval.high, real[name].value, floor.n_real)
             for name, one in _pairs(overlap).items()
         ),
-        note="All four depend on n and k; the right-hand value is what real data reaches.",
+        note=f"All four depend on n and k; the right-hand value is what real data reaches.{repeats}",
     )
 
 

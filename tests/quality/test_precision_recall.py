@@ -3,7 +3,7 @@ import pytest
 from ldm_eval_quality.phantoms import modes
 from ldm_eval_quality.precision_recall import PrecisionRecallCheck
 
-from ldm_eval.api import Evidence, Invalid, Measurement, NotApplicable, Scalar
+from ldm_eval.api import Evidence, Invalid, Measurement, NotApplicable, Scalar, Table
 from ldm_eval.errors import ConfigError
 from ldm_eval.testing.evidence import PhantomEvidence
 
@@ -75,3 +75,13 @@ def test_k_that_cannot_be_used_is_refused(k: Scalar) -> None:
 
 def test_too_few_images_is_not_applicable() -> None:
     assert isinstance(PrecisionRecallCheck().run(with_parameters(30, 100)), NotApplicable)
+
+
+def test_repeats_in_the_reference_are_said_beside_the_table() -> None:
+    rng = np.random.default_rng(3)
+    samples, once = (rng.standard_normal((100, 6)).astype(np.float32) for _ in range(2))
+    features = {"samples": samples, "reference": np.concatenate([once, once[:20]])}
+    found = PrecisionRecallCheck().run(PhantomEvidence(CHECK, 0, features=features))
+    assert not isinstance(found, NotApplicable | Invalid)
+    (table,) = (one for one in found if isinstance(one, Table))
+    assert "20 of the 120 reference images repeat another one" in table.note
