@@ -120,10 +120,12 @@ def nearest_others(rows: Rows, k: int) -> Others:
     doubt = 2.0 * rows.error_against(rows)
     reach = _first_reach(rows, k) + doubt
     held: list[Pairs] = []
+    waiting = 0
     for pairs in _proposals(rows, reach):
         held.append(pairs)
-        if sum(len(one.i) for one in held) > _PENDING:
-            held = [_thinned(held, doubt, k)]
+        waiting += len(pairs.i)
+        if waiting > _PENDING:
+            held, waiting = [_thinned(held, doubt, k)], 0
     close = _thinned(held, doubt, k)
     squares = pair_squares(rows.given, close.i, rows.given, close.j)
     order = np.lexsort((close.j, squares, close.i))
