@@ -11,6 +11,7 @@ accepted and ignored: these models are not conditional.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
@@ -24,7 +25,7 @@ _ELEMENTS_AT_ONCE = 1 << 23
 """float64 numbers in the largest temporary array: 64 MiB."""
 
 
-class _ClosedForm:
+class _ClosedForm(ABC):
     """What the three share: the shape check, the call in float64, the prediction type."""
 
     def __init__(self, schedule: NoiseSchedule, shape: tuple[int, int, int]) -> None:
@@ -57,9 +58,9 @@ class _ClosedForm:
         sigma = self._schedule.sigma(t).to(flat)[:, None]
         return self._epsilon(flat, alpha, sigma).reshape(x_t.shape).to(torch.float32)
 
+    @abstractmethod
     def _epsilon(self, x_t: torch.Tensor, alpha: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """``(N, D)``, ``(N, 1)``, ``(N, 1)`` -> ``(N, D)``, all float64."""
-        raise NotImplementedError
 
 
 @final
