@@ -20,6 +20,7 @@ from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
+from ldm_eval.stats.feature_sets import refuse_unusable
 
 __all__ = ["ESTIMATOR", "FrechetDifference", "FrechetDistance", "difference", "frechet_distance", "gaussian_frechet"]
 
@@ -124,7 +125,7 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
 
     Source: arXiv:1706.08500 (the distance); Fréchet derivative of the Bures term, e.g. arXiv:1805.09114.
     """
-    _validate(x, y)
+    refuse_unusable(x, y, ("first", "second"), "A Fréchet distance", 2)
     first, mean_x = _centred(x)
     second, mean_y = _centred(y)
     n, m, shift = len(x), len(y), mean_x - mean_y
@@ -189,18 +190,6 @@ def gaussian_frechet(mean1: Array, covariance1: Array, mean2: Array, covariance2
     root = float(np.sqrt(np.maximum(inner, 0.0)).sum())
     shift = np.asarray(mean1) - np.asarray(mean2)
     return float(shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2.0 * root)
-
-
-def _validate(x: Features, y: Features) -> None:
-    for name, values in (("first", x), ("second", y)):
-        if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
-            raise DataError(
-                f"A Fréchet distance was asked of a {name} set of shape {values.shape}; it needs (N >= 2, D >= 1)."
-            )
-        if not np.isfinite(values).all():
-            raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
-    if x.shape[1] != y.shape[1]:
-        raise DataError(f"Features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared; use one extractor.")
 
 
 def _centred(x: Features) -> tuple[Array, Array]:

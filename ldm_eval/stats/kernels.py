@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ldm_eval.api import Interval
-from ldm_eval.errors import DataError
+from ldm_eval.stats.feature_sets import refuse_unusable
 
 __all__ = [
     "ESTIMATOR",
@@ -94,7 +94,7 @@ def kernel_distance(x: Features, y: Features, *, level: float = 0.95) -> KernelD
 
     Source: arXiv:1801.01401 (KID); arXiv:1611.04488 (variance of MMD^2).
     """
-    _validate(x, y)
+    refuse_unusable(x, y, ("first", "second"), "A kernel distance", 4)
     n, m = len(x), len(y)
     xx, yy, xy = _pairs(x, None), _pairs(y, None), _pairs(x, y)
     value = xx.mean + yy.mean - 2.0 * xy.mean
@@ -121,7 +121,7 @@ def kernel_permutation_p_value(
     Raises:
         DataError: as ``kernel_distance``.
     """
-    _validate(x, y)
+    refuse_unusable(x, y, ("first", "second"), "A kernel distance", 4)
     n, total = len(x), len(x) + len(y)
     pooled = np.concatenate([x, y]).astype(np.float64)
     kernel = (pooled @ pooled.T / pooled.shape[1] + 1.0) ** 3
@@ -196,15 +196,3 @@ def _kernel(products: Features, dimension: int) -> Array:
     kernel = np.square(plus_one)
     kernel *= plus_one
     return kernel
-
-
-def _validate(x: Features, y: Features) -> None:
-    for name, values in (("first", x), ("second", y)):
-        if values.ndim != 2 or values.shape[0] < 4 or values.shape[1] < 1:
-            raise DataError(
-                f"A kernel distance was asked of a {name} set of shape {values.shape}; it needs (N >= 4, D >= 1)."
-            )
-        if not np.isfinite(values).all():
-            raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
-    if x.shape[1] != y.shape[1]:
-        raise DataError(f"Features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared; use one extractor.")

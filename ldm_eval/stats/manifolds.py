@@ -16,6 +16,7 @@ from scipy.special import betaincinv, ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
+from ldm_eval.stats.feature_sets import refuse_unusable
 from ldm_eval.stats.self_neighbours import Pairs, Rows, nearest_others, pair_squares, pairs_within, prepare, tiles
 
 __all__ = ["ManifoldOverlap", "ManifoldShare", "manifold_overlap", "neighbour_radii"]
@@ -235,15 +236,4 @@ def _mean(value: float, variance: float, level: float) -> ManifoldShare:
 def _validate(real: Features, generated: Features, k: int) -> None:
     if k < 1:
         raise DataError(f"A manifold of k={k} neighbours was asked for; k must be at least 1.")
-    for name, values in (("real", real), ("generated", generated)):
-        if values.ndim != 2 or values.shape[0] <= k or values.shape[1] < 1:
-            raise DataError(
-                f"A manifold of k={k} neighbours was asked of a {name} set of shape {values.shape}; "
-                f"it needs (N >= {k + 1}, D >= 1)."
-            )
-        if not np.isfinite(values).all():
-            raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
-    if real.shape[1] != generated.shape[1]:
-        raise DataError(
-            f"Features of {real.shape[1]} and {generated.shape[1]} dimensions cannot be compared; use one extractor."
-        )
+    refuse_unusable(real, generated, ("real", "generated"), f"A manifold of k={k} neighbours", k + 1)

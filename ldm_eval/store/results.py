@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ldm_eval.api import (
     CheckOutcome,
@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-Status = Literal["measured", "not_applicable", "invalid", "crashed"]
 
 
 @dataclass(frozen=True, slots=True)

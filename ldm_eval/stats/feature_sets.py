@@ -1,0 +1,38 @@
+"""What every comparison of two sets of features asks of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ldm_eval.errors import DataError
+
+__all__ = ["refuse_unusable"]
+
+Features = NDArray[np.floating]
+
+
+def refuse_unusable(first: Features, second: Features, names: tuple[str, str], what: str, least: int) -> None:
+    """Refuse two sets of features that cannot be compared.
+
+    Args:
+        first: ``(N, D)`` features.
+        second: ``(M, D)`` features.
+        names: What the sets are called in the message.
+        what: What was asked for, e.g. ``"A kernel distance"``.
+        least: Fewest rows of each.
+
+    Raises:
+        DataError: for another number of dimensions, too few rows, values that are not finite, or unequal widths.
+    """
+    for name, values in zip(names, (first, second), strict=True):
+        if values.ndim != 2 or values.shape[0] < least or values.shape[1] < 1:
+            raise DataError(
+                f"{what} was asked of a {name} set of shape {values.shape}; it needs (N >= {least}, D >= 1)."
+            )
+        if not np.isfinite(values).all():
+            raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
+    if first.shape[1] != second.shape[1]:
+        raise DataError(
+            f"Features of {first.shape[1]} and {second.shape[1]} dimensions cannot be compared; use one extractor."
+        )
