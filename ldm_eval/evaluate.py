@@ -13,11 +13,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm_eval.errors import ConfigError
+from ldm_eval.errors import ConfigError, LdmEvalError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ldm_eval.api import RendererSpec
     from ldm_eval.gate import Policy, Verdict
     from ldm_eval.hooks.catalogue import Catalogue
     from ldm_eval.run.config import RunConfig
@@ -39,12 +40,14 @@ class Evaluation:
         results: What was measured.
         verdict: What the policy decided, or None when there was no policy.
         card: The model card.
+        rendered: What the renderers that were asked for wrote.
     """
 
     folder: Path
     results: Results
     verdict: Verdict | None
     card: Path
+    rendered: tuple[Path, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -101,9 +104,10 @@ def evaluate_config(config: RunConfig, progress: Progress | None = None) -> Eval
     catalogue = _discover(config)
     policy = load_policy(_policy_path(config.policy, catalogue)) if config.policy else None
     declared = _read_declared(config.declared)
+    renderers = _renderers(config.renderer, catalogue)
     finished = run(config, catalogue, progress or SilentProgress(), policy.digest if policy else None)
     verdict = _judge(finished.results, policy) or load_verdict(finished.folder)
-    return _render(finished.folder, finished.results, verdict, catalogue, declared)
+    return _render(finished.folder, finished.results, verdict, catalogue, declared, renderers)
 
 
 def plan_config(config: RunConfig, progress: Progress | None = None) -> Plan:
@@ -134,13 +138,19 @@ def gate_folder(folder: Path, policy_file: Path, as_of: date | None = None) -> E
     return _render(folder, results, _judge(results, policy, as_of), catalogue, None)
 
 
-def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
+def render_folder(folder: Path, declared: Path | None = None, renderers: Sequence[str] = ()) -> Evaluation:
     """Draw the card of a finished run again, with the verdict that is stored beside it.
 
+    Args:
+        folder: The folder of the run.
+        declared: card.toml with what the author declares; None keeps what was declared before.
+        renderers: Names of plugins' renderers to write the report with, too.
+
     Raises:
-        ConfigError: when the folder does not hold a finished run.
+        ConfigError: when the folder does not hold a finished run, ``declared`` cannot be read, or there is no such
+            renderer.
         StoreError: when what it holds cannot be read, or the folder not written.
-        ConfigError: when ``declared`` cannot be read.
+        PluginError: when a renderer fails; the card is written all the same.
     """
     from ldm_eval.gate import load_verdict
     from ldm_eval.hooks.catalogue import Catalogue
@@ -149,7 +159,8 @@ def render_folder(folder: Path, declared: Path | None = None) -> Evaluation:
     results = load_results(folder)
     folder = _folder_of(folder)
     read = _read_declared(str(declared)) if declared is not None else None
-    return _render(folder, results, load_verdict(folder), Catalogue.discover(), read)
+    catalogue = Catalogue.discover()
+    return _render(folder, results, load_verdict(folder), catalogue, read, _renderers(renderers, catalogue))
 
 
 def _folder_of(named: Path) -> Path:
@@ -169,13 +180,45 @@ def _render(
     verdict: Verdict | None,
     catalogue: Catalogue,
     declared: Mapping[str, Any] | None,
+    renderers: Sequence[RendererSpec] = (),
 ) -> Evaluation:
     """Write the report; what the author declared before is kept when nothing new is declared."""
     from ldm_eval.report import load_declared, write_report
 
     said = declared if declared is not None else load_declared(folder)
     card = write_report(results, verdict, folder, said, tuple(catalogue.card_sections.values()))
-    return Evaluation(folder, results, verdict, card)
+    return Evaluation(folder, results, verdict, card, _rendered(folder, results, verdict, renderers))
+
+
+def _renderers(names: Sequence[str], catalogue: Catalogue) -> tuple[RendererSpec, ...]:
+    known = catalogue.renderers
+    for name in names:
+        if name not in known:
+            installed = ", ".join(known) or "none is installed"
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"--renderer {name}: there is no such renderer.{hint} Known: {installed}.")
+    return tuple(known[name] for name in names)
+
+
+def _rendered(
+    folder: Path, results: Results, verdict: Verdict | None, renderers: Sequence[RendererSpec]
+) -> tuple[Path, ...]:
+    """Let each renderer write; the card is there already, so one that fails loses nothing."""
+    from ldm_eval.gate import verdict_to_json
+
+    document = results.to_json()
+    judged = verdict_to_json(verdict) if verdict else None
+    written = []
+    for spec in renderers:
+        try:
+            written.append(spec.render(document, judged, folder))
+        except LdmEvalError:
+            raise
+        except Exception as error:  # a plugin may raise anything
+            raise PluginError(
+                f"The renderer '{spec.name}' failed: {type(error).__name__}: {error}. Results and card are in {folder}."
+            ) from error
+    return tuple(written)
 
 
 def _policy_path(text: str, catalogue: Catalogue) -> Path:

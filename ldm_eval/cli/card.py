@@ -19,10 +19,15 @@ def card(
     declared: Annotated[
         Path | None, typer.Option("--declared", metavar="FILE", help="card.toml with what the author declares.")
     ] = None,
+    renderer: Annotated[
+        list[str] | None,
+        typer.Option("--renderer", metavar="NAME", help="Write the report in this format too; may be given again."),
+    ] = None,
 ) -> None:
     """Write MODEL_CARD.md of a finished run again, from its results alone; prints the path."""
     from ldm_eval.evaluate import render_folder
 
     with console.only_results_on_stdout():
-        done = render_folder(folder, declared)
-    console.line(str(done.card))
+        done = render_folder(folder, declared, renderer or ())
+    for path in (done.card, *done.rendered):
+        console.line(str(path))

@@ -21,7 +21,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
     "Sampling": ("samples", "sampler", "steps", "guidance", "seed", "limit"),
     "Measuring": ("extractor", "extractor_weights", "attribute", "attribute_classifier", "check_timeout"),
     "Machine": ("device", "batch_size", "threads", "cache_dir", "offline"),
-    "Results": ("policy", "declared", "output", "resume", "dry_run", "json", "debug"),
+    "Results": ("policy", "declared", "renderer", "output", "resume", "dry_run", "json", "debug"),
     "Plugins": ("plugin", "disable_plugin"),
 }
 _FLAGS = ("dry_run", "json", "debug")

@@ -33,6 +33,7 @@ def evaluation_report(done: Evaluation) -> RenderableType:
     if done.verdict is not None:
         parts += [*_verdict_parts(done.verdict), ""]
     parts += [_where("Results", str(done.folder)), _where("Card", str(done.card))]
+    parts += [_where("Also", str(path)) for path in done.rendered]
     return Group(*parts)
 
 

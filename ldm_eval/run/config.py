@@ -49,6 +49,7 @@ class RunConfig:
     attribute_classifier: str = _setting("", "Classifier that tells groups (default: probe, fitted on the data).")
     policy: str = _setting("", "Gate policy (TOML) to judge the results by.", decides=False)
     declared: str = _setting("", "card.toml with what the author declares about the model.", decides=False)
+    renderer: tuple[str, ...] = _setting((), "Further formats of the report, separated by commas.", decides=False)
     output: str = _setting("", "Folder for the results (default: reports/<model>-<date and time>).", decides=False)
     cache_dir: str = _setting("", "Cache of features (default: ~/.cache/ldm-eval).", decides=False)
     offline: bool = _setting(False, "Never use the network.", decides=False)
