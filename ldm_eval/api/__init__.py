@@ -48,6 +48,7 @@ from ldm_eval.api.measurements import (
     Table,
 )
 from ldm_eval.api.models import (
+    Autoencoder,
     Backend,
     BackendSpec,
     Denoiser,
@@ -79,6 +80,7 @@ __all__ = [
     "AttributeClassifierSpec",
     "AttributeContext",
     "AttributeLabels",
+    "Autoencoder",
     "Backend",
     "BackendSpec",
     "CardSectionSpec",

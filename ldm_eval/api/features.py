@@ -161,6 +161,8 @@ class AttributeClassifierSpec:
         summary: One line.
         needs_labels: True when it is fitted on groups that come with the data.
         load: Builds it. Raises DataError when the context is not enough.
+        attribute: The one column of groups that it can tell; empty when it learns whichever is asked for.
+        made_for: Names of datasets on which it is used unless the user names another.
     """
 
     name: str
@@ -169,6 +171,8 @@ class AttributeClassifierSpec:
     load: Callable[[AttributeContext], AttributeClassifier]
     requires: tuple[str, ...] = ()
     extra: str = ""
+    attribute: str = ""
+    made_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

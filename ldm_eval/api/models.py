@@ -67,6 +67,7 @@ class ModelIdentity:
         revision: Pinned revision of a hub model, or an empty string.
         licence: As the checkpoint declares it; empty when it does not.
         training: What the checkpoint says of its training, or None.
+        classes: How many class labels it can be conditioned on; 0 for an unconditional model.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelIdentity:
     revision: str = ""
     licence: str = ""
     training: TrainingRecord | None = None
+    classes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,33 @@ class Denoiser(Protocol):
         ...
 
 
+class Autoencoder(Protocol):
+    """Between images and the latents that a latent diffusion model works on; deterministic both ways."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of an image."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """``(c, h, w)`` of a latent."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """The measured factor that gives the latents unit variance (arXiv:2112.10752, appendix G)."""
+        ...
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Images ``(N, C, H, W) float32 in [-1, 1]`` -> ``(N, c, h, w)``: the posterior's mean, never a sample, scaled."""
+        ...
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents ``(N, c, h, w)`` -> images ``(N, C, H, W) float32 in [-1, 1]``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DiffusionParts:
     """The inside of a model, for white-box checks.
@@ -161,14 +190,25 @@ class DiffusionParts:
     Attributes:
         schedule: Noise schedule.
         denoiser: The network that ships (EMA weights where the checkpoint has them), in inference mode.
-        image_shape: ``(C, H, W)`` of what the denoiser sees.
+        image_shape: ``(C, H, W)`` of the model's images.
         device: Where its tensors must live.
+        autoencoder: What turns images into the denoiser's latents; None for a model that works on pixels.
     """
 
     schedule: NoiseSchedule
     denoiser: Denoiser
     image_shape: tuple[int, int, int]
     device: torch.device
+    autoencoder: Autoencoder | None = None
+
+    @property
+    def state_shape(self) -> tuple[int, int, int]:
+        """``(c, h, w)`` of what the denoiser sees: latents, or the images themselves."""
+        return self.image_shape if self.autoencoder is None else self.autoencoder.latent_shape
+
+    def to_states(self, images: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` images in [-1, 1] -> ``(N, c, h, w)``, what x_0 is to the denoiser."""
+        return images if self.autoencoder is None else self.autoencoder.encode(images)
 
 
 class LoadedModel(Protocol):

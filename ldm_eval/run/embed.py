@@ -121,16 +121,30 @@ def plan_attributes(config: RunConfig, sets: Mapping[Role, ImageSet], catalogue:
     if config.attribute and columns and config.attribute not in columns:
         hint = did_you_mean(config.attribute, columns)
         raise ConfigError(f"--attribute {config.attribute}: the data have the columns {', '.join(columns)}.{hint}")
-    spec = known[config.attribute_classifier] if config.attribute_classifier else next(iter(known.values()), None)
+    names = {sets[role].name for role in ("training", "holdout") if role in sets}
+    spec = known.get(config.attribute_classifier) or _default_classifier(names, config.attribute, known)
     if spec is None:
         return AttributePlan(reason="needs an attribute classifier, and none is installed")
+    if spec.attribute and config.attribute not in ("", spec.attribute):
+        raise ConfigError(
+            f"--attribute {config.attribute}: the classifier '{spec.name}' tells '{spec.attribute}' only. Leave out "
+            "--attribute-classifier, or ask for what it tells."
+        )
     if not columns and spec.needs_labels:
         return AttributePlan(reason="needs group labels: put a labels.csv with a group column beside the real images")
-    if len(columns) > 1 and not config.attribute:
+    if len(columns) > 1 and not (config.attribute or spec.attribute):
         return AttributePlan(
             reason=f"the data have several group columns ({', '.join(columns)}); name one with --attribute"
         )
-    return AttributePlan(config.attribute or (columns[0] if columns else ""), spec)
+    return AttributePlan(config.attribute or spec.attribute or (columns[0] if columns else ""), spec)
+
+
+def _default_classifier(
+    names: set[str], attribute: str, known: Mapping[str, AttributeClassifierSpec]
+) -> AttributeClassifierSpec | None:
+    """One that was made for these data and this attribute, else the first that is not made for particular data."""
+    made = [spec for spec in known.values() if names & set(spec.made_for) and attribute in ("", spec.attribute)]
+    return next(iter([*made, *(spec for spec in known.values() if not spec.made_for)]), None)
 
 
 def label_sets(

@@ -227,7 +227,7 @@ def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> 
     for role in _ordered({role for score in needs.scores for role in score.roles} - {"samples"}):
         if role in sets and sets[role].shape != parts.image_shape:
             sees, found = ("x".join(map(str, shape)) for shape in (parts.image_shape, sets[role].shape))
-            return f"the denoiser sees images of {sees}, the {role} images are {found}: give them as the model saw them"
+            return f"the model makes images of {sees}, the {role} images are {found}: give them as the model saw them"
     return ""
 
 

@@ -152,7 +152,7 @@ class _Worker:
         pixels = job.evidence.images(role).pixels
         if tuple(pixels.shape[1:]) != parts.image_shape:
             raise ModelError(
-                f"The model sees images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
+                f"The model makes images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
             )
         # At random: a folder is read in the order of its names, and its first images may be one class or one person.
         generator = np.random.default_rng(derived_seed(job.evidence.seed, f"scored images of {role}"))

@@ -47,7 +47,8 @@ def score(
     """Mean squared error of the predicted noise, per image and noise level (arXiv:2301.13188, section 5; 2302.01316).
 
     The noises are drawn once from ``seed`` and shared by all images and levels, so the difference between two images
-    is not noise's doing, and neither the batch nor the order matters (beyond the network's own rounding).
+    is not noise's doing, and neither the batch nor the order matters (beyond the network's own rounding). For a latent
+    model x_0 is the mean of the autoencoder's posterior, scaled, so the same image always gives the same latent.
 
     Args:
         parts: The inside of the model; any prediction type.
@@ -64,9 +65,9 @@ def score(
     from ldm_eval.diffusion.randomness import derived_seed
 
     generator = torch.Generator("cpu").manual_seed(derived_seed(seed, "privacy/denoising_loss"))
-    noises = torch.randn((int(parameters["noises"]), *parts.image_shape), generator=generator).to(parts.device)
+    noises = torch.randn((int(parameters["noises"]), *parts.state_shape), generator=generator).to(parts.device)
     levels = noise_levels(parameters)
-    x0 = images.to(parts.device, torch.float32)
+    x0 = parts.to_states(images.to(parts.device, torch.float32))
     losses = torch.zeros((len(x0), len(levels)), dtype=torch.float64)
     with torch.no_grad():
         for column, level in enumerate(levels):

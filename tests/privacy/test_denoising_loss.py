@@ -94,3 +94,25 @@ def test_noise_levels_that_are_none_are_refused():
     for text in ("", "0.1 half", "1.0"):
         with pytest.raises(ConfigError, match="Noise levels"):
             noise_levels({"levels": text})
+
+
+class Halving:
+    """An autoencoder of one pixel per 2x2 block, scaled."""
+
+    image_shape, latent_shape, scale = (1, 12, 12), SHAPE, 2.0
+
+    def encode(self, given):
+        return self.scale * torch.nn.functional.avg_pool2d(given, 2)
+
+    def decode(self, latents):
+        return torch.nn.functional.interpolate(latents / self.scale, scale_factor=2.0)
+
+
+def test_a_latent_model_is_scored_on_the_latents_of_the_images():
+    model = GaussianDenoiser(torch.zeros(SHAPE), 0.0625, SCHEDULE)
+    latent = DiffusionParts(SCHEDULE, model, Halving.image_shape, torch.device("cpu"), Halving())
+    pictures = torch.nn.functional.interpolate(images(5), scale_factor=2.0)
+    assert latent.state_shape == SHAPE
+    np.testing.assert_array_equal(
+        score(latent, pictures, 0, PARAMETERS), score(parts(model), 2.0 * images(5), 0, PARAMETERS)
+    )
