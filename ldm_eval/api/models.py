@@ -175,7 +175,7 @@ class Autoencoder(Protocol):
         ...
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Images ``(N, C, H, W) float32 in [-1, 1]`` -> ``(N, c, h, w)``: the posterior's mean, never a sample, scaled."""
+        """``(N, C, H, W)`` in [-1, 1]`` -> ``(N, c, h, w)``: the posterior's mean, no sample, scaled."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
