@@ -175,7 +175,7 @@ class Autoencoder(Protocol):
         ...
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """``(N, C, H, W)`` in [-1, 1]`` -> ``(N, c, h, w)``: the posterior's mean, no sample, scaled."""
+        """``(N, C, H, W)`` in [-1, 1] -> ``(N, c, h, w)``: the posterior's mean, no sample, scaled."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

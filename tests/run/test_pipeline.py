@@ -311,7 +311,7 @@ def test_images_that_the_denoiser_cannot_see_are_told_before_the_run(
     config = configure(suite="hostile/good,hostile/good_score", data=str(tmp_path / "large.npz"))
     plan = prepare(config, Catalogue.discover((), config.plugin), SilentProgress()).plan
     reasons = {check.spec.id: check.reason for check in plan.checks}
-    assert "sees images of 1x8x8, the training images are 3x16x16" in reasons["hostile/good_score"]
+    assert "makes images of 1x8x8, the training images are 3x16x16" in reasons["hostile/good_score"]
     assert not plan.scores
 
 
