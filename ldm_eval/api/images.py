@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Role = Literal["samples", "reference", "training", "holdout"]
+Role = Literal["samples", "reference", "training", "holdout", "reconstruction"]
 """What a set of images is used for. ``samples`` come from the model; ``training`` is what it learned from;
 ``holdout`` is real data from the same source that it never saw; ``reference`` is what distances are measured to
-(the holdout set unless the user names another)."""
+(the holdout set unless the user names another); ``reconstruction`` is the holdout set after the model's own
+autoencoder, image by image in the same order."""
 
-ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
+ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout", "reconstruction")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
