@@ -1,0 +1,39 @@
+"""Files that are there in full or not at all: a temporary file beside the target, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from ldm_eval.errors import StoreError
+
+__all__ = ["write_bytes"]
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, making its folder; an interrupted writing leaves an earlier file as it was.
+
+    Raises:
+        StoreError: when the disk is full or the folder cannot be written; an earlier file is left as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"Could not write {path} ({len(data):,} bytes): {error.strerror or error}. What was there before is "
+            "untouched; free some space or choose another --output."
+        ) from error
