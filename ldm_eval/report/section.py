@@ -67,15 +67,17 @@ def family_title(family: str) -> str:
 
 
 _SPELLED = {word: word.upper() for word in ("auc", "fd", "fid", "fpr", "is", "kid", "mmd", "tpr")} | {
-    "frechet": "Fréchet"
+    "frechet": "Fréchet",
+    "rfd": "rFD",
+    "rfid": "rFID",
 }
 
 
 def humanise(name: str) -> str:
-    """``near_copy_rate`` -> ``Near copy rate``; known abbreviations in capitals."""
-    words = [_SPELLED.get(word, word) for word in plain(name).replace("_", " ").split()]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:]
+    """``near_copy_rate`` -> ``Near copy rate``; known abbreviations as they are written."""
+    words = plain(name).replace("_", " ").split()
+    text = " ".join(_SPELLED.get(word, word) for word in words)
+    return text if words and words[0] in _SPELLED else text[:1].upper() + text[1:]
 
 
 def level_text(interval: Interval) -> str:

@@ -22,13 +22,24 @@ from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
 
-__all__ = ["ESTIMATOR", "FrechetDifference", "FrechetDistance", "difference", "frechet_distance", "gaussian_frechet"]
+__all__ = [
+    "ESTIMATOR",
+    "PAIRED_ESTIMATOR",
+    "FrechetDifference",
+    "FrechetDistance",
+    "difference",
+    "frechet_distance",
+    "gaussian_frechet",
+]
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32] | NDArray[np.float64]
 
 ESTIMATOR = "influence function, both sets random; covers the expected distance at these set sizes"
 """What the interval is about. The estimate itself is biased upward by about (c1/n + c2/m): see docs/checks."""
+
+PAIRED_ESTIMATOR = "influence function, rows paired; covers the expected distance at this set size"
+"""The same for two sets whose rows belong together, such as images and what an autoencoder makes of them."""
 
 _SINGULAR = 1e-9
 """Smallest squared Cholesky pivot, relative to the largest variance, for which the fast root is trusted."""
@@ -48,6 +59,7 @@ class FrechetDistance:
         interval: For the expected distance at these n and m (not for its limit at infinite n).
         influence_x: ``(n,)``, what each row of the first set adds to the distance (mean 0).
         influence_y: ``(m,)``, the same for the second set.
+        paired: Row i of both sets is one image; what it adds is then the sum of its two influences.
     """
 
     value: float
@@ -60,11 +72,12 @@ class FrechetDistance:
     interval: Interval
     influence_x: Array
     influence_y: Array
+    paired: bool = False
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the distance, both sets random."""
-        return math.sqrt(_variance_of_mean(self.influence_x) + _variance_of_mean(self.influence_y))
+        """Standard error of the distance, both sets random; with paired rows, the pairs."""
+        return _standard_error(self.influence_x, self.influence_y, self.paired)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +116,7 @@ class _Transport:
     negative_mass: float
 
 
-def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> FrechetDistance:
+def frechet_distance(x: Features, y: Features, *, paired: bool = False, level: float = 0.95) -> FrechetDistance:
     """Squared Fréchet distance between the Gaussians fitted to two feature sets; lower is closer.
 
     With n and m at least d the root is taken by ``Cholesky`` and a symmetric eigenproblem, otherwise (and when a
@@ -115,17 +128,24 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
     whose quadratic form is read off the singular vectors also when S1 has no inverse. Near equality the distance is a
     degenerate quadratic form and the error is up to sqrt(2) too wide (``benchmarks/frechet_interval.py``).
 
+    With ``paired`` rows the error is that of the mean of both influences together. For a reconstruction y of x they
+    nearly cancel: taken as independent sets, the interval would be many times too wide.
+
     Args:
         x: ``(n, d)``, n >= 2, rows i.i.d.
-        y: ``(m, d)``, m >= 2, rows i.i.d. and independent of x.
+        y: ``(m, d)``, m >= 2, rows i.i.d. and independent of x unless ``paired``.
+        paired: Row i of y was made from row i of x (m = n), and only the pairs are i.i.d.
         level: Of the two-sided interval.
 
     Raises:
-        DataError: for sets of different width, fewer than two rows, or values that are not finite.
+        DataError: for sets of different width, fewer than two rows, values that are not finite, or paired sets of
+            different sizes.
 
     Source: arXiv:1706.08500 (the distance); Fréchet derivative of the Bures term, e.g. arXiv:1805.09114.
     """
     refuse_unusable(x, y, ("first", "second"), "A Fréchet distance", 2)
+    if paired and len(x) != len(y):
+        raise DataError(f"Paired rows were announced, and the sets have {len(x)} and {len(y)} rows.")
     first, mean_x = _centred(x)
     second, mean_y = _centred(y)
     n, m, shift = len(x), len(y), mean_x - mean_y
@@ -141,7 +161,8 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
     influence_x -= influence_x.mean()
     influence_y -= influence_y.mean()
     value = max(0.0, mean_term + covariance_term)
-    error = math.sqrt(_variance_of_mean(influence_x) + _variance_of_mean(influence_y))
+    error = _standard_error(influence_x, influence_y, paired)
+    estimator = PAIRED_ESTIMATOR if paired else ESTIMATOR
     return FrechetDistance(
         value=value,
         mean_term=mean_term,
@@ -150,9 +171,10 @@ def frechet_distance(x: Features, y: Features, *, level: float = 0.95) -> Freche
         n=n,
         m=m,
         dimension=int(x.shape[1]),
-        interval=_normal_interval(value, error, level, smallest=0.0),
+        interval=_normal_interval(value, error, level, estimator, smallest=0.0),
         influence_x=influence_x,
         influence_y=influence_y,
+        paired=paired,
     )
 
 
@@ -175,7 +197,7 @@ def difference(
     own = (first.influence_y, second.influence_y) if shared == "x" else (first.influence_x, second.influence_x)
     variance = _variance_of_mean(mine - theirs) + sum(_variance_of_mean(part) for part in own)
     value, error = first.value - second.value, math.sqrt(variance)
-    interval = _normal_interval(value, error, level)
+    interval = _normal_interval(value, error, level, ESTIMATOR)
     return FrechetDifference(value, error, interval)
 
 
@@ -273,6 +295,14 @@ def _variance_of_mean(influence: Array) -> float:
     return float(np.var(influence, ddof=1)) / len(influence)
 
 
-def _normal_interval(value: float, error: float, level: float, smallest: float = -math.inf) -> Interval:
+def _standard_error(influence_x: Array, influence_y: Array, paired: bool) -> float:
+    if paired:
+        return math.sqrt(_variance_of_mean(influence_x + influence_y))
+    return math.sqrt(_variance_of_mean(influence_x) + _variance_of_mean(influence_y))
+
+
+def _normal_interval(
+    value: float, error: float, level: float, estimator: str, smallest: float = -math.inf
+) -> Interval:
     reach = float(ndtri(0.5 + level / 2.0)) * error
-    return Interval(max(smallest, value - reach), value + reach, level, ESTIMATOR)
+    return Interval(max(smallest, value - reach), value + reach, level, estimator)

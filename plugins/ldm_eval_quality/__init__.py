@@ -13,12 +13,14 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_quality.inception_score import InceptionScoreCheck
     from ldm_eval_quality.kernel_distance import KernelDistanceCheck
     from ldm_eval_quality.precision_recall import PrecisionRecallCheck
+    from ldm_eval_quality.reconstruction_distance import ReconstructionDistanceCheck
 
     return [
         CheckSpec.of(FrechetDistanceCheck),
         CheckSpec.of(KernelDistanceCheck),
         CheckSpec.of(InceptionScoreCheck),
         CheckSpec.of(PrecisionRecallCheck),
+        CheckSpec.of(ReconstructionDistanceCheck),
     ]
 
 

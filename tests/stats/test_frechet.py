@@ -148,6 +148,51 @@ def test_difference_pairs_the_shared_rows() -> None:
         difference(one, frechet_distance(x[:50], y), shared="x")
 
 
+@pytest.mark.parametrize(("n", "d", "shrink"), [(200, 12, 0.7), (40, 60, 0.7), (200, 12, 1.3)])
+def test_a_scaled_set_is_at_its_closed_form_from_itself_with_the_error_of_its_variance(
+    n: int, d: int, shrink: float
+) -> None:
+    # y = a x exactly: the distance is (1 - a)^2 times the mean of |x - mu|^2 + |mu|^2, whose error needs no theory
+    x, _ = draw(n, 10, d)
+    found = frechet_distance(x, shrink * x, paired=True)
+    centred = np.square(x - x.mean(0)).sum(1)
+    assert found.value == pytest.approx(
+        (1 - shrink) ** 2 * (centred.sum() / (n - 1) + (x.mean(0) ** 2).sum()), rel=1e-9
+    )
+    per_row = (1 - shrink) ** 2 * (centred + 2 * (x - x.mean(0)) @ x.mean(0))
+    assert found.standard_error == pytest.approx(per_row.std(ddof=1) / np.sqrt(n), rel=1e-6)
+    assert frechet_distance(x, shrink * x).standard_error > 2 * found.standard_error
+
+
+@pytest.mark.parametrize(("d", "n", "shrink", "noise"), [(24, 200, 0.8, 0.0), (24, 200, 0.8, 0.3), (48, 40, 1.0, 0.3)])
+def test_paired_interval_covers_the_expected_distance_and_is_not_idle(
+    d: int, n: int, shrink: float, noise: float
+) -> None:
+    rng = np.random.default_rng(13)
+    runs = []
+    for _ in range(100):
+        x, e = rng.standard_normal((2, n, d))
+        runs.append(frechet_distance(x, shrink * x + noise * e, paired=True))
+    values = np.array([run.value for run in runs])
+    covered = sum(run.interval.low <= values.mean() <= run.interval.high for run in runs)
+    assert bdtr(covered, 100, 0.95) > 1e-3
+    assert np.mean([run.standard_error for run in runs]) < 1.6 * values.std(ddof=1)
+
+
+def test_identical_pairs_are_at_zero_with_no_error() -> None:
+    x, _ = draw(200, 10, 12)
+    found = frechet_distance(x, x, paired=True)
+    assert found.value <= 1e-9
+    assert found.standard_error <= 1e-9
+    assert "paired" in found.interval.estimator
+
+
+def test_pairs_of_different_sizes_are_refused() -> None:
+    x, y = draw(50, 40, 5)
+    with pytest.raises(DataError, match="50 and 40 rows"):
+        frechet_distance(x, y, paired=True)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "match"),
     [
