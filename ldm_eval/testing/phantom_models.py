@@ -3,6 +3,7 @@
 ::
 
     phantom:gaussian?shape=1x8x8&mean=0&std=0.25      has learned a law, memorised nothing
+    phantom:gaussian?prediction=v&schedule=zero-terminal-snr
     phantom:mixture?centres=-0.5,0.5&std=0.1          the same with several modes
     phantom:memoriser?data=digits.npz                 has memorised every training image
     phantom:copier?data=digits.npz&rate=0.1           copies one time in ten, without a network
@@ -28,6 +29,7 @@ from ldm_eval.api import (
     ModelIdentity,
     ModelRef,
     NoiseSchedule,
+    Prediction,
     SampleRequest,
     SamplingSettings,
     TrainingRecord,
@@ -45,7 +47,8 @@ __all__ = ["CopierPhantom", "PhantomBackend", "SampledPhantom"]
 
 DEFAULT_SAMPLER, DEFAULT_STEPS = "ddim", 50
 _DATA = frozenset({"data", "holdout"})
-_SCHEDULE = frozenset({"schedule", "timesteps"})
+_SCHEDULE = frozenset({"schedule", "timesteps", "prediction"})
+_PREDICTIONS: Mapping[str, Prediction] = {"epsilon": "epsilon", "x0": "x0", "v": "v"}
 
 
 @final
@@ -229,6 +232,16 @@ def _schedule(ref: PhantomRef) -> DiscreteSchedule:
     return make_schedule(name, ref.integer("timesteps", 1000, low=25))
 
 
+def _prediction(ref: PhantomRef, schedule: DiscreteSchedule) -> Prediction:
+    kind = _PREDICTIONS[ref.choice("prediction", _PREDICTIONS, "epsilon")]
+    if kind == "epsilon" and schedule.ends_in_pure_noise:
+        raise ModelError(
+            f"phantom:{ref.name}: a prediction of epsilon says nothing of the image where the schedule "
+            f"'{schedule.name}' has no signal left. Add prediction=v or prediction=x0."
+        )
+    return kind
+
+
 def _identity(ref: PhantomRef, summary: str, training: ImageSet | None = None, other: str = "") -> ModelIdentity:
     # Paths are left out of the digest and the name: the same data elsewhere is the same phantom.
     kept = [f"{key}={value}" for key, value in sorted(ref.parameters.items()) if key not in {*_DATA, "other"}]
@@ -259,7 +272,8 @@ def _record(ref: PhantomRef, training: ImageSet) -> TrainingRecord:
 def _gaussian(ref: PhantomRef, device: str) -> SampledPhantom:
     shape, schedule = ref.shape("shape", "1x8x8"), _schedule(ref)
     mean, std = ref.number("mean", 0.0), ref.number("std", 0.25, low=0.0)
-    denoiser = GaussianDenoiser(torch.full(shape, mean, dtype=torch.float64, device=device), std**2, schedule)
+    means = torch.full(shape, mean, dtype=torch.float64, device=device)
+    denoiser = GaussianDenoiser(means, std**2, schedule, _prediction(ref, schedule))
     summary = f"exact denoiser of a Gaussian, mean {mean:g}, standard deviation {std:g}, {schedule.name} schedule"
     return SampledPhantom(_identity(ref, summary), denoiser, schedule, shape, device)
 
@@ -268,7 +282,7 @@ def _mixture(ref: PhantomRef, device: str) -> SampledPhantom:
     shape, schedule = ref.shape("shape", "1x8x8"), _schedule(ref)
     centres, std = ref.numbers("centres", "-0.5,0.5"), ref.number("std", 0.1, low=0.0)
     means = torch.tensor(centres, dtype=torch.float64, device=device).reshape(-1, 1, 1, 1).expand(-1, *shape)
-    denoiser = MixtureDenoiser(torch.ones(len(centres)), means, std**2, schedule)
+    denoiser = MixtureDenoiser(torch.ones(len(centres)), means, std**2, schedule, _prediction(ref, schedule))
     summary = f"exact denoiser of {len(centres)} Gaussians, standard deviation {std:g}, {schedule.name} schedule"
     return SampledPhantom(_identity(ref, summary), denoiser, schedule, shape, device)
 
@@ -276,7 +290,7 @@ def _mixture(ref: PhantomRef, device: str) -> SampledPhantom:
 def _memoriser(ref: PhantomRef, device: str) -> SampledPhantom:
     schedule = _schedule(ref)
     training = load_images(ref.text("data"))
-    denoiser = OptimalDenoiser(to_float(training.pixels).to(device), schedule)
+    denoiser = OptimalDenoiser(to_float(training.pixels).to(device), schedule, _prediction(ref, schedule))
     summary = f"optimal denoiser of {len(training):,} training images, {schedule.name} schedule"
     return SampledPhantom(_identity(ref, summary, training), denoiser, schedule, training.shape, device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ldm_eval.api import Denoiser
-from ldm_eval.diffusion.schedules import linear_schedule
+from ldm_eval.api import Denoiser, Prediction
+from ldm_eval.diffusion.parameterisation import convert
+from ldm_eval.diffusion.schedules import SCHEDULES, DiscreteSchedule, linear_schedule, make_schedule
 from ldm_eval.errors import ModelError
 from ldm_eval.testing.denoisers import GaussianDenoiser, MixtureDenoiser, OptimalDenoiser
 
 SCHEDULE = linear_schedule(1000)
+KINDS: tuple[Prediction, ...] = ("epsilon", "x0", "v")
 TIMES = torch.tensor([0, 10, 200, 500, 999])
 
 
@@ -164,7 +167,49 @@ def test_batch_size_does_not_change_the_answer(size: int) -> None:
         torch.testing.assert_close(torch.cat(parts), denoiser(x_t, t), rtol=0, atol=1e-6)
 
 
-def test_they_are_denoisers_that_predict_epsilon_in_float32() -> None:
+def _of_every_law(schedule: DiscreteSchedule, prediction: Prediction) -> dict[str, Denoiser]:
+    means = torch.randn((3, 1, 2, 2), generator=_generator(20)) * 0.5
+    root = torch.randn((4, 4), generator=_generator(21), dtype=torch.float64) * 0.3
+    return {
+        "gaussian": GaussianDenoiser(means[0], 0.2, schedule, prediction),
+        "correlated": GaussianDenoiser.with_covariance(means[0], root @ root.T, schedule, prediction),
+        "mixture": MixtureDenoiser(torch.tensor([1.0, 2.0, 3.0]), means, 0.1, schedule, prediction),
+        "optimal": OptimalDenoiser(means, schedule, prediction),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("law", ["gaussian", "correlated", "mixture", "optimal"])
+def test_every_prediction_is_the_conversion_of_every_other(name: str, law: str) -> None:
+    schedule = make_schedule(name, 1000)
+    t = torch.tensor([0, 1, 30, 400, 900, 998, 999])
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    x0, noise = torch.randn((2, 7, 1, 2, 2), generator=_generator(22), dtype=torch.float64)
+    x_t = alpha.reshape(-1, 1, 1, 1) * x0 + sigma.reshape(-1, 1, 1, 1) * noise
+    answers = {kind: _of_every_law(schedule, kind)[law](x_t, t) for kind in KINDS}
+    assert all(answer.dtype == torch.float64 for answer in answers.values())
+    for native, wanted in itertools.permutations(KINDS, 2):
+        rows = alpha > 0 if native == "epsilon" else alpha >= 0
+        found = convert(answers[native][rows], native, wanted, x_t[rows], alpha[rows], sigma[rows])
+        # from epsilon the answer is divided by alpha, 5e-5 at the end of the cosine schedule
+        torch.testing.assert_close(found, answers[wanted][rows], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("law", ["gaussian", "correlated", "mixture", "optimal"])
+def test_where_there_is_no_signal_the_answer_is_the_mean_of_the_law(law: str) -> None:
+    schedule = make_schedule("zero-terminal-snr", 1000)
+    x_t = torch.randn((5, 1, 2, 2), generator=_generator(23), dtype=torch.float64)
+    t = torch.full((5,), 999)
+    x0, v, epsilon = (_of_every_law(schedule, kind)[law](x_t, t) for kind in ("x0", "v", "epsilon"))
+    means = torch.randn((3, 1, 2, 2), generator=_generator(20)).double() * 0.5
+    weights = torch.tensor({"mixture": [1.0, 2, 3], "optimal": [1.0, 1, 1]}.get(law, [1.0, 0, 0])).double()
+    mean = torch.einsum("k,kchw->chw", weights / weights.sum(), means).expand_as(x_t)
+    torch.testing.assert_close(x0, mean, rtol=0, atol=1e-7)
+    torch.testing.assert_close(v, -x0, rtol=0, atol=1e-12)
+    torch.testing.assert_close(epsilon, x_t, rtol=0, atol=1e-12)
+
+
+def test_they_are_denoisers_that_predict_epsilon_unless_told_and_keep_the_type() -> None:
     denoiser = GaussianDenoiser(torch.zeros(1, 2, 2), 1.0, SCHEDULE)
     assert isinstance(denoiser, Denoiser)
     assert denoiser.prediction == "epsilon"
@@ -188,5 +233,7 @@ def test_impossible_laws_and_shapes_are_refused() -> None:
         MixtureDenoiser(torch.ones(3), torch.zeros(2, 1, 2, 2), 1.0, SCHEDULE)
     with pytest.raises(ModelError, match="at least one training image"):
         OptimalDenoiser(torch.zeros(0, 1, 2, 2), SCHEDULE)
+    with pytest.raises(ModelError, match="Did you mean 'epsilon'"):
+        GaussianDenoiser(mean, 1.0, SCHEDULE, "epsilom")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="shape"):
         GaussianDenoiser(mean, 1.0, SCHEDULE)(torch.zeros(2, 1, 3, 3), torch.zeros(2, dtype=torch.int64))

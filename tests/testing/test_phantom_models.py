@@ -58,6 +58,8 @@ def data(tmp_path: Path) -> Path:
         SamplingSettings("ddpm", 10),
         SamplingSettings("ddpm", 100),
         SamplingSettings("ddpm-beta", 25),
+        SamplingSettings("dpm-solver++-karras", 10),
+        SamplingSettings("heun-karras", 10),
     ],
     ids=lambda settings: f"{settings.sampler}-{settings.steps}-{settings.eta}",
 )
@@ -68,6 +70,33 @@ def test_sampled_gaussian_has_the_mean_and_variance_of_the_closed_form(settings:
     n = len(pixels)  # pixels are independent, so the standard errors are those of n draws from a Gaussian
     assert abs(float(pixels.mean()) - wanted.mean) < 4 * (wanted.variance / n) ** 0.5
     assert abs(float(pixels.var()) / wanted.variance - 1) < 4 * (2 / n) ** 0.5
+
+
+@pytest.mark.parametrize("prediction", ["v", "x0"])
+def test_a_phantom_that_starts_from_pure_noise_has_the_law_of_the_closed_form(prediction: str) -> None:
+    settings = SamplingSettings("ddpm", 20)
+    model = _load(f"phantom:gaussian?shape=1x8x8&mean=0.3&std=0.5&schedule=zero-terminal-snr&prediction={prediction}")
+    parts = model.white_box()
+    assert parts is not None
+    assert parts.denoiser.prediction == prediction
+    pixels = _sample(model, 400, settings).double().flatten()
+    wanted = sampled_moments(Moments(0.3, 0.25), make_schedule("zero-terminal-snr", 1000), settings)
+    assert abs(float(pixels.mean()) - wanted.mean) < 4 * (wanted.variance / len(pixels)) ** 0.5
+    assert abs(float(pixels.var()) / wanted.variance - 1) < 4 * (2 / len(pixels)) ** 0.5
+
+
+@pytest.mark.parametrize("kind", ["gaussian?", "mixture?", "memoriser?data={data}&"])
+def test_what_a_phantom_predicts_does_not_change_its_images(data: Path, kind: str) -> None:
+    images = {
+        prediction: _sample(
+            _load("phantom:" + kind.format(data=data / "train.npz") + f"prediction={prediction}"),
+            8,
+            SamplingSettings("ddim", 20),
+        )
+        for prediction in ("epsilon", "x0", "v")
+    }
+    for other in ("x0", "v"):
+        torch.testing.assert_close(images[other], images["epsilon"], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "ddpm-beta"])
@@ -234,6 +263,8 @@ def test_white_box_denoises_what_it_was_told(data: Path) -> None:
         ("phantom:gaussian?shape=1x0x8", "'shape' must be CxHxW"),
         ("phantom:gaussian?schedule=liner", "Did you mean 'linear'"),
         ("phantom:gaussian?timesteps=3", "25 or more"),
+        ("phantom:gaussian?prediction=eps", "'prediction' must be one of epsilon, v, x0"),
+        ("phantom:gaussian?schedule=zero-terminal-snr", "Add prediction=v or prediction=x0"),
         ("phantom:gaussian?std", "key=value"),
         ("phantom:gaussian?std=1&std=2", "each one once"),
         ("phantom:mixture?centres=1,x", "'centres' must be a number; found 'x'"),
