@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import os
 import pickle
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +14,13 @@ from typing import Any
 import torch
 
 from ldm_eval.errors import ModelError, StoreError
+from ldm_eval_native import tensor_file
+from ldm_eval_native.atomic import write_bytes
 
 __all__ = ["Archive", "names_format", "read_archive", "write_archive"]
 
 _ZIP_MAGIC = b"PK\x03\x04"
+_SAFETENSORS = ".safetensors"
 _LARGEST_INDEX = 16 << 20  # our own indices are a few kilobytes
 
 
@@ -35,34 +35,31 @@ class Archive:
 def write_archive(path: Path, document: dict[str, Any]) -> str:
     """Write ``document`` to ``path`` (temporary file, fsync, rename) and return its SHA-256.
 
-    The bytes depend on the document alone: not on the file's name, not on the clock.
+    A name that ends in ``.safetensors`` gets that format, any other an archive of ``torch.save``. Beside that choice
+    the bytes depend on the document alone: not on the file's name, not on the clock.
 
     Raises:
-        StoreError: when the disk is full or the folder cannot be written; an earlier file is left as it was.
+        StoreError: when the disk is full or the folder cannot be written, or the format cannot hold the document; an
+            earlier file is left as it was.
     """
+    data = _safetensors(path, document) if path.suffix.lower() == _SAFETENSORS else _torch_archive(document)
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _safetensors(path: Path, document: dict[str, Any]) -> bytes:
+    try:
+        return tensor_file.encode(document)
+    except ValueError as error:
+        raise StoreError(
+            f"{path} cannot be written as safetensors: {error}. Choose an --output ending in .pt."
+        ) from error
+
+
+def _torch_archive(document: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(_canonical(document), buffer)
-    data = buffer.getvalue()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        raise StoreError(
-            f"Could not write {path} ({len(data):,} bytes): {error.strerror or error}. What was there before is "
-            "untouched; free some space or choose another --output."
-        ) from error
-    return hashlib.sha256(data).hexdigest()
+    return buffer.getvalue()
 
 
 def _canonical(value: Any) -> Any:
@@ -77,18 +74,23 @@ def _canonical(value: Any) -> Any:
 
 
 def names_format(path: Path, format_name: str) -> bool:
-    """True when ``path`` is a zip archive whose pickled index spells ``format_name``; nothing is unpickled."""
+    """True when the index or header of ``path`` spells ``format_name``, whatever its suffix; nothing is unpickled."""
     try:
         with path.open("rb") as file:
-            if file.read(4) != _ZIP_MAGIC:
-                return False
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.filename.rpartition("/")[2] == "data.pkl" and entry.file_size <= _LARGEST_INDEX:
-                    with archive.open(entry) as index:
-                        return format_name.encode() in index.read(_LARGEST_INDEX)
+            start = file.read(9)
+            if tensor_file.looks_like(start):
+                return tensor_file.spells(start + file.read(tensor_file.header_end(start) - len(start)), format_name)
+        return start.startswith(_ZIP_MAGIC) and _index_spells(path, format_name)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError):
         return False
+
+
+def _index_spells(path: Path, format_name: str) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.rpartition("/")[2] == "data.pkl" and entry.file_size <= _LARGEST_INDEX:
+                with archive.open(entry) as index:
+                    return format_name.encode() in index.read(_LARGEST_INDEX)
     return False
 
 
@@ -99,16 +101,30 @@ def _readable(path: Path, what: str) -> None:
         raise ModelError(f"{path} is a folder, not {what}. Name the file itself.")
 
 
+def _is_safetensors(path: Path, data: bytes) -> bool:
+    if data.startswith(_ZIP_MAGIC):
+        return False
+    return tensor_file.looks_like(data[:9]) or path.suffix.lower() == _SAFETENSORS
+
+
 def _first_look(path: Path, data: bytes, format_name: str, what: str) -> None:
     """Refuse, before anything is unpickled, what is not a file of ours."""
     if not data:
         raise ModelError(f"{path} is empty; {what} was expected. Copy or train it again.")
-    if not data.startswith(_ZIP_MAGIC):
+    if _is_safetensors(path, data):
+        if not tensor_file.looks_like(data[:9]):
+            raise ModelError(
+                f"{path} is not {what}: its name ends in {_SAFETENSORS} and its content is something else, or the "
+                "header is damaged. Nothing in it was executed. Copy it again."
+            )
+        if not tensor_file.header_fits(data):
+            return  # decoding says what is wrong with it
+    elif not data.startswith(_ZIP_MAGIC):
         raise ModelError(
             f"{path} is not {what}: it is no archive of tensors. If it is a bare pickle, it was not opened and nothing "
             "in it was executed; only checkpoints written by 'ldm-eval train' can be loaded here."
         )
-    if not zipfile.is_zipfile(io.BytesIO(data)):
+    elif not zipfile.is_zipfile(io.BytesIO(data)):
         raise ModelError(
             f"{path} is cut off or damaged ({len(data):,} bytes; the archive's end is missing). Copy it again."
         )
@@ -138,7 +154,10 @@ def read_archive(path: Path, format_name: str, what: str) -> Archive:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     _first_look(path, data, format_name, what)
     try:
-        document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if _is_safetensors(path, data):
+            document = tensor_file.decode(data)
+        else:
+            document = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} was refused: it holds more than tensors and plain values, so opening it would run code of whoever "
