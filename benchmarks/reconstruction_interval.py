@@ -1,4 +1,4 @@
-"""Coverage of the paired Fréchet interval: features x ~ N(0, s^2) and what an autoencoder makes of them, y = a x + noise.
+"""Coverage of the paired Fréchet interval: features x ~ N(0, s^2) and their reconstructions y = a x + noise.
 
 The distance at infinite n is ``sum s_k^2 (sqrt(a^2 + b^2) - 1)^2`` with noise of ``b s_k``, and s_k^2 falling as
 1/k^decay.
@@ -43,7 +43,7 @@ class Law:
         return float(np.square(self.scale).sum() * (np.hypot(self.shrink, self.noise) - 1.0) ** 2)
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """n pairs."""
+        """Draw n pairs."""
         x, e = rng.standard_normal((2, self.n, self.d)) * self.scale
         return x, self.shrink * x + self.noise * e
 

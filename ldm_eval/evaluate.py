@@ -113,7 +113,7 @@ def evaluate_config(config: RunConfig, progress: Progress | None = None) -> Eval
 def plan_config(config: RunConfig, progress: Progress | None = None) -> Plan:
     """What a configuration would do and cost, without doing it (``--dry-run``)."""
     from ldm_eval.run.estimate import with_cost
-    from ldm_eval.run.pipeline import prepare
+    from ldm_eval.run.prepare import prepare
     from ldm_eval.run.progress import SilentProgress
 
     return with_cost(prepare(config, _discover(config), progress or SilentProgress()))

@@ -23,8 +23,8 @@ class ImageFormat(StrEnum):
 
 
 SETTINGS = (
-    *("model", "output", "samples", "sampler", "steps", "guidance", "seed", "device", "batch_size", "backend"),
-    "resume",
+    *("model", "output", "samples", "sampler", "steps", "guidance", "classes", "data", "seed", "device", "batch_size"),
+    *("backend", "resume"),
 )
 Format = Annotated[ImageFormat, typer.Option("--format", help="One PNG per image, or one npz (arr_0, N x H x W x C).")]
 

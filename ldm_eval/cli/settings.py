@@ -18,7 +18,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
     "What to evaluate": ("model", "suite", "backend", "data", "holdout", "reference"),
-    "Sampling": ("samples", "sampler", "steps", "guidance", "seed", "limit"),
+    "Sampling": ("samples", "sampler", "steps", "guidance", "classes", "seed", "limit"),
     "Measuring": ("extractor", "extractor_weights", "attribute", "attribute_classifier", "check_timeout"),
     "Machine": ("device", "batch_size", "threads", "cache_dir", "offline"),
     "Results": ("policy", "declared", "renderer", "output", "resume", "dry_run", "json", "debug"),

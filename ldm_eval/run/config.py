@@ -39,6 +39,9 @@ class RunConfig:
     sampler: str = _setting("", "Sampler, e.g. ddim, ddpm, heun or dpm-solver++-karras (default: the model's own).")
     steps: int = _setting(0, "Sampling steps (default: the model's own).")
     guidance: float = _setting(1.0, "Classifier-free guidance scale; 1 switches it off.")
+    classes: str = _setting(
+        "", "Class of each sample: balanced, drawn, training, or numbers such as 0,3,7 in turn (default: no class)."
+    )
     seed: int = _setting(0, "Seed of the run; sample i depends on (seed, i) and the model alone.")
     device: str = _setting("auto", "cpu, cuda, cuda:N, or auto.")
     batch_size: int = _setting(32, "Images per network call; at most 64, the block size.")
@@ -155,6 +158,8 @@ def _convert(name: str, raw: Any, kind: Any, where: str) -> Any:
     try:
         if name == "checks":
             return _check_tables(raw)
+        if name == "classes" and isinstance(raw, list | tuple):  # classes = [0, 3, 7]
+            return ",".join(str(item) for item in raw)
         if get_args(kind):  # tuple[str, ...]
             items = raw.split(",") if isinstance(raw, str) else list(raw)
             return tuple(item.strip() for item in items if item.strip())

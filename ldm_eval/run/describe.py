@@ -9,23 +9,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from ldm_eval.api import (
-    CheckOutcome,
-    ExtractorInfo,
-    FeatureExtractor,
-    ImageSet,
-    Role,
-    SamplingSettings,
-    Signature,
-)
+from ldm_eval.api import ROLES, CheckOutcome, ImageSet, Role, Signature
 from ldm_eval.diffusion.quantise import QUANTISATION
 from ldm_eval.diffusion.randomness import SEED_RULE
 from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.classes import classes_of
 from ldm_eval.run.config import RunConfig
-from ldm_eval.run.data import RealImages
-from ldm_eval.run.embed import AttributePlan
-from ldm_eval.run.models import FoundModel
 from ldm_eval.run.plan import Plan
+from ldm_eval.run.prepare import Prepared
 from ldm_eval.store.atomic import canonical_json
 from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
@@ -33,11 +24,10 @@ from ldm_eval.version import installed_version
 
 __all__ = ["describe_results", "machine_of", "protocol_of", "run_identity"]
 
-_ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
 
-
-def protocol_of(found: FoundModel, settings: SamplingSettings, samples: ImageSet, config: RunConfig) -> Signature:
+def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
     """How the samples were made: what must be equal before numbers of two runs are compared."""
+    settings, config = prepared.plan.settings, prepared.config
     return {
         "sampler": settings.sampler,
         "steps": settings.steps,
@@ -46,42 +36,37 @@ def protocol_of(found: FoundModel, settings: SamplingSettings, samples: ImageSet
         "image_shape": "x".join(str(size) for size in samples.shape),
         "quantisation": QUANTISATION,
         "dtype": "float32",
-        "seed_rule": SEED_RULE if found.model.network_calls(settings) else "finished-images",
+        "seed_rule": SEED_RULE if prepared.found.model.network_calls(settings) else "finished-images",
         "partial": config.limit > 0,
+        **classes_of(config.classes, prepared.requests),
     }
 
 
-def run_identity(
-    config: RunConfig,
-    found: FoundModel,
-    real: RealImages,
-    extractor: FeatureExtractor | None,
-    plan: Plan,
-    catalogue: Catalogue,
-    machine: Mapping[str, Any],
-) -> dict[str, Any]:
+def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
     """What decides the numbers of a run; a folder is gone on with only when all of it is equal.
 
     Settings that are decided by what is there ("auto", "all cores") stand as what they were decided to be, and files
     by what is in them, so that the same images may be named by another path.
     """
-    resolved = ("model", "device", "threads", "data", "holdout", "reference", "extractor_weights")
+    config, extractor, sets = prepared.config, prepared.extractor, prepared.real.sets
+    resolved = ("model", "device", "threads", "data", "holdout", "reference", "extractor_weights", "classes")
     return {
         "ldm_eval": installed_version(),
         "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
-        "machine": dict(machine),
-        "plugins": {owner["name"]: owner["version"] for owner in _plugins(plan, catalogue)},
-        "model": found.model.identity.sha256,
-        "data": {role: images.digest for role, images in real.sets.items()},
-        "groups": {role: _groups_digest(images) for role, images in real.sets.items() if images.groups},
+        "machine": machine_of(prepared),
+        "plugins": {owner["name"]: owner["version"] for owner in _plugins(prepared.plan, catalogue)},
+        "model": prepared.found.model.identity.sha256,
+        "data": {role: images.digest for role, images in sets.items()},
+        "groups": {role: _groups_digest(images) for role, images in sets.items() if images.groups},
         "extractor": extractor.info.fingerprint if extractor else None,
-        "checks": [item.spec.id for item in plan.checks],
+        "checks": [item.spec.id for item in prepared.plan.checks],
+        **classes_of(config.classes, prepared.requests),
     }
 
 
-def machine_of(found: FoundModel, threads: int) -> dict[str, Any]:
+def machine_of(prepared: Prepared) -> dict[str, Any]:
     """What decides how sums are rounded: device type, CPU threads, versions."""
-    return {"device": found.device.partition(":")[0], "threads": threads, **_versions()}
+    return {"device": prepared.found.device.partition(":")[0], "threads": prepared.threads, **_versions()}
 
 
 def _groups_digest(images: ImageSet) -> str:
@@ -91,18 +76,14 @@ def _groups_digest(images: ImageSet) -> str:
 
 
 def describe_results(
-    config: RunConfig,
-    found: FoundModel,
-    plan: Plan,
+    prepared: Prepared,
     sets: Mapping[Role, ImageSet],
-    extractor: ExtractorInfo | None,
-    attributes: AttributePlan,
     outcomes: Mapping[str, CheckOutcome],
     catalogue: Catalogue,
     policy_digest: str | None,
-    threads: int,
 ) -> Results:
     """Put everything together into the document that leaves the run."""
+    config, found, plan, attributes = prepared.config, prepared.found, prepared.plan, prepared.attributes
     identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
     return Results(
         tool={"name": "ldm-eval", "version": installed_version(), **_versions()},
@@ -114,19 +95,20 @@ def describe_results(
             "settings": asdict(plan.settings),
             "batch_size": config.batch_size,
             "block_size": BLOCK_SIZE,
-            "threads": threads,
+            "threads": prepared.threads,
             "device": found.device.partition(":")[0],
-            "extractor": asdict(extractor) if extractor else None,
+            "extractor": asdict(prepared.extractor.info) if prepared.extractor else None,
             "attribute": attributes.attribute if plan.attribute_roles else None,
             "attribute_classifier": attributes.classifier.name
             if attributes.classifier and plan.attribute_roles
             else None,
             "limit": config.limit,
             "check_parameters": {check: dict(table) for check, table in config.checks.items()},
+            **classes_of(config.classes, prepared.requests),
         },
         data=tuple(
             DataRecord(role, sets[role].name, sets[role].split, sets[role].digest, len(sets[role]), sets[role].licence)
-            for role in _ROLES
+            for role in ROLES
             if role in sets
         ),
         plugins=_plugins(plan, catalogue),

@@ -9,9 +9,9 @@ import numpy as np
 
 from ldm_eval.api import SamplingSettings
 from ldm_eval.errors import LdmEvalError
-from ldm_eval.run.generate import make_requests
-from ldm_eval.run.pipeline import Prepared
 from ldm_eval.run.plan import Cost, Plan
+from ldm_eval.run.prepare import Prepared
+from ldm_eval.run.reconstruct import seconds_per_image
 
 __all__ = ["with_cost"]
 
@@ -25,9 +25,11 @@ def with_cost(prepared: Prepared) -> Plan:
     per_image, per_call = _time_sampling(prepared)
     plan = prepared.plan
     parts["sampling"] = per_image * plan.samples
-    sizes = {role: len(images) for role, images in prepared.real.sets.items()}
-    sizes["samples"] = plan.samples
-    embedded = {prepared.real.sets[role].digest if role != "samples" else role: sizes[role] for role in plan.embed}
+    if plan.reconstructions:
+        model, batch_size = prepared.found.model, prepared.config.batch_size
+        parts["reconstructions"] = seconds_per_image(model, batch_size) * plan.reconstructions
+    real = prepared.real.sets  # two roles of the same images are embedded once
+    embedded = {real[role].digest if role in real else role: plan.sizes[role] for role in plan.embed}
     if prepared.extractor is not None:
         parts["features"] = _time_extractor(prepared) * sum(embedded.values())
     if plan.scores:
@@ -43,7 +45,7 @@ def _time_sampling(prepared: Prepared) -> tuple[float, float]:
     model, settings = prepared.found.model, prepared.plan.settings
     short = _shortened(prepared)
     count = min(_PROBE, prepared.config.batch_size, prepared.plan.samples)
-    requests = make_requests(count, prepared.config.seed, short)
+    requests = [replace(request, settings=short) for request in prepared.requests[:count]]
     model.generate(requests)
     begun = time.perf_counter()
     model.generate(requests)

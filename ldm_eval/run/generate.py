@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ldm_eval.api import LoadedModel, SampleRequest, SamplingSettings
@@ -14,9 +16,14 @@ from ldm_eval.store.samples import SampleStore
 __all__ = ["fill_store", "make_requests"]
 
 
-def make_requests(count: int, run_seed: int, settings: SamplingSettings) -> tuple[SampleRequest, ...]:
-    """The requests of a run: ids 0 .. count-1, each with its own seed."""
-    return tuple(SampleRequest(i, sample_seed(run_seed, i), settings) for i in range(count))
+def make_requests(
+    count: int, run_seed: int, settings: SamplingSettings, labels: Sequence[int] | None = None
+) -> tuple[SampleRequest, ...]:
+    """The requests of a run: ids 0 .. count-1, each with its own seed, and its class where ``labels`` are given."""
+    return tuple(
+        SampleRequest(i, sample_seed(run_seed, i), settings, label=None if labels is None else labels[i])
+        for i in range(count)
+    )
 
 
 def fill_store(store: SampleStore, model: LoadedModel, batch_size: int, progress: Progress) -> None:

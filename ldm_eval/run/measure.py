@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from ldm_eval.api import CheckOutcome, Crashed, NotApplicable, Role, Scalar
 from ldm_eval.run.events import EventLog
@@ -16,7 +17,7 @@ from ldm_eval.run.supervisor import Supervisor, WorkerLost
 from ldm_eval.store.atomic import read_json, write_json
 from ldm_eval.store.results import outcome_from_json, outcome_to_json
 
-__all__ = ["Measuring", "compute_scores", "run_checks"]
+__all__ = ["Failures", "Measuring", "compute_scores", "record_outcome", "run_checks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,35 @@ class Measuring:
     timeout: float
     events: EventLog
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Which inputs of checks could not be computed, and why.
+
+    Attributes:
+        reconstruction: Why there are no reconstructions; empty when there are, or none were needed.
+        attributes: How a check ends that needs attribute labels; None when they are there.
+        scores: (name, role) -> error.
+    """
+
+    reconstruction: str = ""
+    attributes: CheckOutcome | None = None
+    scores: Mapping[tuple[str, Role], str] = field(default_factory=dict)
+
+    def spoil(self, planned: PlannedCheck) -> CheckOutcome | None:
+        """How a check ends whose inputs could not be computed; None when all are there."""
+        needs = planned.spec.needs
+        if self.reconstruction and "reconstruction" in (*needs.roles, *needs.features, *needs.logits):
+            return Crashed(f"the holdout images could not be reconstructed: {self.reconstruction}")
+        if needs.attributes and self.attributes is not None:
+            return self.attributes
+        for score in needs.scores:
+            for role in score.roles:
+                if (score.name, role) in self.scores:
+                    error = self.scores[score.name, role]
+                    return Crashed(f"its score '{score.name}' of the {role} images failed: {error}")
+        return None
 
 
 def compute_scores(
@@ -73,52 +103,48 @@ def compute_scores(
 def run_checks(
     checks: tuple[PlannedCheck, ...],
     parameters: Mapping[str, Mapping[str, Scalar]],
-    failed_scores: Mapping[tuple[str, Role], str],
-    failed_attributes: CheckOutcome | None,
+    failures: Failures,
     at: Measuring,
 ) -> dict[str, CheckOutcome]:
     """Run every check that can run; check id -> how it ended. What an interrupted run measured is taken over."""
     outcomes: dict[str, CheckOutcome] = {}
     with at.progress.stage("checks", len(checks)):
         for planned in checks:
-            spec = planned.spec
-            outcomes[spec.id] = (
-                NotApplicable(planned.reason)
-                if not planned.runs
-                else _spoiled(planned, failed_scores, failed_attributes) or _measured(planned, parameters, at)
+            outcomes[planned.spec.id] = (
+                _outcome(planned, parameters, failures, at) if planned.runs else NotApplicable(planned.reason)
             )
             at.progress.advance()
     return outcomes
 
 
-def _spoiled(
-    planned: PlannedCheck, failed_scores: Mapping[tuple[str, Role], str], failed_attributes: CheckOutcome | None
-) -> CheckOutcome | None:
-    """How a check ends whose inputs could not be computed; None when all are there."""
-    if planned.spec.needs.attributes and failed_attributes is not None:
-        return failed_attributes
-    for score in planned.spec.needs.scores:
-        for role in score.roles:
-            if (score.name, role) in failed_scores:
-                return Crashed(
-                    f"its score '{score.name}' of the {role} images failed: {failed_scores[score.name, role]}"
-                )
-    return None
+def record_outcome(work: Path, check: str, outcome: CheckOutcome) -> None:
+    """Keep how a check ended, for a run that goes on."""
+    write_json(_record(work, check), outcome_to_json(outcome))
 
 
-def _measured(planned: PlannedCheck, parameters: Mapping[str, Mapping[str, Scalar]], at: Measuring) -> CheckOutcome:
+def _record(work: Path, check: str) -> Path:
+    return work / "outcomes" / f"{check.replace('/', '-')}.json"
+
+
+def _outcome(
+    planned: PlannedCheck, parameters: Mapping[str, Mapping[str, Scalar]], failures: Failures, at: Measuring
+) -> CheckOutcome:
     check = planned.spec.id
-    record = at.evidence.path("outcomes") / f"{check.replace('/', '-')}.json"
+    record = _record(Path(at.evidence.folder), check)
     if record.is_file():
         kept = outcome_from_json(read_json(record))
         if not isinstance(kept, Crashed):  # what made it crash may have passed: little memory, a killed worker
             return kept
-    job = CheckJob(check, at.evidence, dict(parameters.get(check, {})))
+    spoiled = failures.spoil(planned)
+    return spoiled if spoiled is not None else _measured(check, dict(parameters.get(check, {})), at)
+
+
+def _measured(check: str, parameters: Mapping[str, Scalar], at: Measuring) -> CheckOutcome:
     try:
-        answer = at.supervisor.call(job, at.timeout)
+        answer = at.supervisor.call(CheckJob(check, at.evidence, parameters), at.timeout)
         outcome = outcome_from_json(answer["done"])
     except WorkerLost as lost:
         outcome = Crashed(str(lost))
-    write_json(record, outcome_to_json(outcome))
+    record_outcome(Path(at.evidence.folder), check, outcome)
     at.events.write("check", check=check, outcome=type(outcome).__name__, error=getattr(outcome, "error", ""))
     return outcome

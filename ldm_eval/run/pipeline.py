@@ -7,47 +7,29 @@ run:     generate -> embed -> label -> score -> measure -> results.json
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ldm_eval.api import (
-    CheckOutcome,
-    Crashed,
-    FeatureExtractor,
-    ImageSet,
-    NotApplicable,
-    Role,
-    SampleRequest,
-    SamplingSettings,
-)
-from ldm_eval.errors import ConfigError, LdmEvalError, StoreError, did_you_mean
+from ldm_eval.api import CheckOutcome, Crashed, ImageSet, NotApplicable, Role
+from ldm_eval.errors import LdmEvalError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
-from ldm_eval.run.data import RealImages, gather_real_images
 from ldm_eval.run.describe import describe_results, machine_of, protocol_of, run_identity
-from ldm_eval.run.embed import (
-    AttributePlan,
-    cache_dir,
-    embed_sets,
-    label_sets,
-    load_extractor,
-    plan_attributes,
-)
+from ldm_eval.run.embed import cache_dir, embed_sets, label_sets
 from ldm_eval.run.events import EventLog
 from ldm_eval.run.evidence import EvidenceFolder
 from ldm_eval.run.folder import RunFolder, open_folder
-from ldm_eval.run.generate import fill_store, make_requests
+from ldm_eval.run.generate import fill_store
 from ldm_eval.run.jobs import WorkerSetup
-from ldm_eval.run.measure import Measuring, compute_scores, run_checks
-from ldm_eval.run.models import FoundModel, load_model, pick_device
-from ldm_eval.run.plan import DEFAULT_SAMPLES, Plan, make_plan, select_checks
+from ldm_eval.run.measure import Failures, Measuring, compute_scores, run_checks
+from ldm_eval.run.prepare import Prepared, prepare
 from ldm_eval.run.progress import Progress
+from ldm_eval.run.reconstruct import reconstruct
+from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
@@ -55,21 +37,7 @@ from ldm_eval.store.features import FeatureStore, StoredFeatures
 from ldm_eval.store.results import Results, load_results, save_results
 from ldm_eval.store.samples import SampleStore
 
-__all__ = ["FinishedRun", "Prepared", "prepare", "run"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """Everything found and decided before a run; nothing has been written yet."""
-
-    config: RunConfig
-    found: FoundModel
-    real: RealImages
-    extractor: FeatureExtractor | None
-    attributes: AttributePlan
-    plan: Plan
-    requests: tuple[SampleRequest, ...]
-    threads: int
+__all__ = ["FinishedRun", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +48,6 @@ class FinishedRun:
     results: Results
 
 
-def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prepared:
-    """Find the model, the data and the checks, and decide what runs.
-
-    Raises:
-        LdmEvalError: for anything that would make the run fail later and can be known now.
-    """
-    for plugin in catalogue.plugins:
-        if plugin.error:
-            progress.note(f"The plugin {plugin.name} cannot be used, what it offers is left out: {plugin.error}")
-    checks = select_checks(config.suite, catalogue)
-    _refuse_unknown_parameters(config, catalogue)
-    device = pick_device(config.device)
-    found = load_model(config.model, config.backend, device, catalogue)
-    settings = found.model.resolve(SamplingSettings(config.sampler, config.steps, config.guidance))
-    real = gather_real_images(config, found.model.identity.training, catalogue)
-    for reason in real.absent.values():
-        progress.note(reason)
-    samples = _sample_count(config, found.model.capacity)
-    attributes = plan_attributes(config, real.sets, catalogue)
-    plan = make_plan(checks, found.model, settings, samples, real.sets, real.absent, attributes.reason)
-    extractor = load_extractor(config, device, catalogue) if plan.embed else None
-    requests = make_requests(plan.samples, config.seed, settings)
-    return Prepared(config, found, real, extractor, attributes, plan, requests, _threads(config))
-
-
 def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_digest: str | None) -> FinishedRun:
     """Do a run, or go on with one; a finished run is read, not repeated.
 
@@ -113,60 +56,56 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
     """
     prepared = prepare(config, catalogue, progress)
     path = _output_folder(config, prepared.found.name)
-    machine = machine_of(prepared.found, prepared.threads)
-    identity = run_identity(
-        config, prepared.found, prepared.real, prepared.extractor, prepared.plan, catalogue, machine
-    )
-    with open_folder(path, identity, resume=config.resume) as folder:
-        if folder.finished:
+    with open_folder(path, run_identity(prepared, catalogue), resume=config.resume) as folder:
+        before = load_results(path) if folder.finished else None
+        crashed = crashed_checks(before) if before else ()
+        if before and not crashed:
             _tidy(folder)  # it may have been killed between its last two steps
             progress.note(f"{path} holds this run already, finished; nothing was sampled or measured again.")
-            return FinishedRun(path, load_results(path))
-        progress.note(f"Results go to {path}; after an interruption the same command with --output {path} goes on.")
+            return FinishedRun(path, before)
+        if before:
+            progress.note(f"{path} holds this run, finished but for what crashed; asking again: {', '.join(crashed)}.")
+            policy_digest = before.policy_digest
+            lay_out_outcomes(before, folder)
+        else:
+            progress.note(f"Results go to {path}; after an interruption the same command with --output {path} goes on.")
         events = EventLog(folder.events)
         events.write("start", model=prepared.found.model.identity.sha256, samples=prepared.plan.samples)
         policy_digest = _recorded_policy(folder, policy_digest)
         with _torch_threads(prepared.threads):
-            results = _measure_all(prepared, folder, catalogue, progress, events, policy_digest)
+            measuring = only(prepared, crashed) if before else prepared
+            done = _measure_all(measuring, folder, progress, events)
+        results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest)
         save_results(results, path)
         events.write("finished")
         _tidy(folder)
     return FinishedRun(path, results)
 
 
-def _measure_all(
-    prepared: Prepared,
-    folder: RunFolder,
-    catalogue: Catalogue,
-    progress: Progress,
-    events: EventLog,
-    policy_digest: str | None,
-) -> Results:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Done:
+    """What measuring gives: the sets of images by role, and how each check ended."""
+
+    sets: Mapping[Role, ImageSet]
+    outcomes: Mapping[str, CheckOutcome]
+
+
+def _measure_all(prepared: Prepared, folder: RunFolder, progress: Progress, events: EventLog) -> _Done:
+    config, plan = prepared.config, prepared.plan
     sets = dict(prepared.real.sets)
     sets["samples"] = _generate(prepared, folder, progress)
     events.write("sampled", images=len(sets["samples"]))
+    unreconstructed = _reconstruct(prepared, folder, sets, progress)
     features = _embed(prepared, sets, progress)
     events.write("embedded", sets=len(features))
     evidence = _lay_out(prepared, folder, sets, features)
-    failed_attributes = _label(prepared, sets, features, evidence)
-    log = folder.path / "worker.log"
-    setup = WorkerSetup(prepared.config.disable_plugin, prepared.config.plugin, tuple(sys.path), prepared.threads)
-    with Supervisor(setup, log) as supervisor:
-        at = Measuring(supervisor, evidence, prepared.config.check_timeout, events, progress)
-        failed_scores = compute_scores(prepared.plan.scores, prepared.found, prepared.config.batch_size, at)
-        outcomes = run_checks(prepared.plan.checks, prepared.config.checks, failed_scores, failed_attributes, at)
-    return describe_results(
-        prepared.config,
-        prepared.found,
-        prepared.plan,
-        sets,
-        prepared.extractor.info if prepared.extractor else None,
-        prepared.attributes,
-        outcomes,
-        catalogue,
-        policy_digest,
-        prepared.threads,
-    )
+    unlabelled = _label(prepared, sets, features, evidence)
+    setup = WorkerSetup(config.disable_plugin, config.plugin, tuple(sys.path), prepared.threads)
+    with Supervisor(setup, folder.path / "worker.log") as supervisor:
+        at = Measuring(supervisor, evidence, config.check_timeout, events, progress)
+        unscored = compute_scores(plan.scores, prepared.found, config.batch_size, at)
+        failures = Failures(unreconstructed, unlabelled, unscored)
+        return _Done(sets, run_checks(plan.checks, config.checks, failures, at))
 
 
 def _generate(prepared: Prepared, folder: RunFolder, progress: Progress) -> ImageSet:
@@ -175,12 +114,26 @@ def _generate(prepared: Prepared, folder: RunFolder, progress: Progress) -> Imag
     return store.images(channels=prepared.found.model.image_shape[0])
 
 
+def _reconstruct(prepared: Prepared, folder: RunFolder, sets: dict[Role, ImageSet], progress: Progress) -> str:
+    """Add the reconstructions to ``sets`` where a check reads them; returns why that failed, or nothing."""
+    if not prepared.plan.reconstructions:
+        return ""
+    model, kept = prepared.found.model, folder.work / "reconstruction.npy"
+    try:
+        sets["reconstruction"] = reconstruct(model, sets["holdout"], prepared.config.batch_size, kept, progress)
+    except StoreError:
+        raise
+    except Exception as error:  # a backend of a plugin may raise anything; the other checks go on
+        return describe_error(error)
+    return ""
+
+
 def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress) -> dict[str, StoredFeatures]:
     if prepared.extractor is None:
         return {}
     store = FeatureStore(cache_dir(prepared.config) / "features")
-    wanted = {role: sets[role] for role in prepared.plan.embed}
-    computed_on = canonical_json(machine_of(prepared.found, prepared.threads), indent=None)
+    wanted = {role: sets[role] for role in prepared.plan.embed if role in sets}
+    computed_on = canonical_json(machine_of(prepared), indent=None)
     return embed_sets(wanted, prepared.extractor, computed_on, store, progress)
 
 
@@ -193,7 +146,7 @@ def _lay_out(
     evidence = EvidenceFolder(
         folder=str(folder.work.resolve()),
         seed=prepared.config.seed,
-        protocol=protocol_of(prepared.found, prepared.plan.settings, sets["samples"], prepared.config),
+        protocol=protocol_of(prepared, sets["samples"]),
         roles={role: images.digest for role, images in sets.items()},
         features={digest: str(stored.values) for digest, stored in features.items()},
         logits={digest: str(stored.logits) for digest, stored in features.items() if stored.logits},
@@ -227,27 +180,6 @@ def _label(
     return None
 
 
-def _sample_count(config: RunConfig, capacity: int | None) -> int:
-    if capacity is not None and config.samples > capacity:
-        raise ConfigError(
-            f"--samples {config.samples}: the model is {capacity} finished images; ask for at most {capacity}."
-        )
-    wanted = config.samples or (capacity if capacity is not None else DEFAULT_SAMPLES)
-    return min(wanted, config.limit) if config.limit else wanted
-
-
-def _refuse_unknown_parameters(config: RunConfig, catalogue: Catalogue) -> None:
-    for check, table in config.checks.items():
-        if check not in catalogue.checks:
-            hint = did_you_mean(check, catalogue.checks)
-            raise ConfigError(f'[checks."{check}"]: there is no such check.{hint} `ldm-eval list checks` shows them.')
-        known = catalogue.checks[check].settings
-        for name in table:
-            if not any(fnmatchcase(name, pattern) for pattern in known):
-                takes = f"it takes {', '.join(known)}" if known else "it takes none"
-                raise ConfigError(f'[checks."{check}"] {name}: no such setting; {takes}.{did_you_mean(name, known)}')
-
-
 def _output_folder(config: RunConfig, name: str) -> Path:
     if config.output:
         return Path(config.output).expanduser()
@@ -263,12 +195,6 @@ def _recorded_policy(folder: RunFolder, digest: str | None) -> str | None:
         write_json(record, {"sha256": digest})
     recorded: str | None = read_json(record)["sha256"]
     return recorded
-
-
-def _threads(config: RunConfig) -> int:
-    if config.threads:
-        return config.threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from ldm_eval.api import CheckSpec, ImageSet, LoadedModel, Needs, Role, SamplingSettings, ScoreSpec, SuiteSpec
+from ldm_eval.api import ROLES, CheckSpec, ImageSet, LoadedModel, Needs, Role, SamplingSettings, ScoreSpec, SuiteSpec
 from ldm_eval.errors import ConfigError, DataError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
+from ldm_eval.run.reconstruct import why_not
 
-__all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "select_checks"]
+__all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "narrowed", "select_checks"]
 
 DEFAULT_SAMPLES = 1000
 
@@ -73,6 +74,8 @@ class Plan:
         attribute_roles: Roles whose attribute labels are needed.
         scores: White-box scores to compute.
         sampling_calls: Forward passes of the model for sampling.
+        reconstructions: Holdout images to put through the model's autoencoder; 0 when no check needs them.
+        sizes: How many images each role has or will have.
         cost: Time and disk, estimated for ``--dry-run``; None in a real run.
     """
 
@@ -83,6 +86,8 @@ class Plan:
     attribute_roles: tuple[Role, ...]
     scores: tuple[PlannedScore, ...]
     sampling_calls: int
+    reconstructions: int = 0
+    sizes: Mapping[Role, int] = field(default_factory=dict)
     cost: Cost | None = None
 
     @property
@@ -143,27 +148,36 @@ def make_plan(
     Raises:
         DataError: when not one of the checks could run; the reasons are listed.
     """
-    planned = tuple(_planned(spec, model, samples, sets, absent, no_attributes) for spec in checks)
+    given = _Given(model, samples, sets, absent, no_attributes, _no_autoencoder(checks, model, sets))
+    planned = tuple(_planned(spec, given) for spec in checks)
     running = [item.spec for item in planned if item.runs]
     if not running:
         reasons = "\n".join(f"  {item.spec.id}: {item.reason}" for item in planned)
         raise DataError(f"None of the checks asked for can run with what was given:\n{reasons}")
-    present: set[Role] = {*sets, "samples"}
+    calls = samples * model.network_calls(settings)
+    return _with_inputs(Plan(planned, samples, settings, (), (), (), calls, sizes=given.sizes), running)
+
+
+def narrowed(plan: Plan, checks: Collection[str]) -> Plan:
+    """The plan with the inputs of these checks alone; all checks stay in it."""
+    return _with_inputs(plan, [item.spec for item in plan.running if item.spec.id in checks])
+
+
+def _with_inputs(plan: Plan, running: Sequence[CheckSpec]) -> Plan:
+    """The plan with the union of what these checks read."""
+    sizes = plan.sizes
     attribute_roles = {role for spec in running for role in spec.needs.attributes}
     embed = {role for spec in running for role in (*spec.needs.features, *spec.needs.logits)}
     embed |= {role for spec in running if spec.needs.features for role in spec.needs.optional}
     if attribute_roles:
         embed |= {*attribute_roles, "training", "holdout"}
-    sizes: dict[Role, int] = {"samples": samples, **{role: len(images) for role, images in sets.items()}}
     scores = _planned_scores(running, sizes)
-    return Plan(
-        checks=planned,
-        samples=samples,
-        settings=settings,
-        embed=_ordered(embed & present),
-        attribute_roles=_ordered(attribute_roles & present),
+    return replace(
+        plan,
+        embed=_ordered(embed & set(sizes)),
+        attribute_roles=_ordered(attribute_roles & set(sizes)),
         scores=tuple(scores[key] for key in sorted(scores)),
-        sampling_calls=samples * model.network_calls(settings),
+        reconstructions=sizes.get("reconstruction", 0) if any(map(_reconstructs, running)) else 0,
     )
 
 
@@ -186,34 +200,65 @@ def _planned_scores(running: Sequence[CheckSpec], sizes: Mapping[Role, int]) -> 
 
 
 def _ordered(roles: set[Role] | set[str]) -> tuple[Role, ...]:
-    order: tuple[Role, ...] = ("samples", "reference", "training", "holdout")
-    return tuple(role for role in order if role in roles)
+    return tuple(role for role in ROLES if role in roles)
 
 
-def _planned(
-    spec: CheckSpec,
-    model: LoadedModel,
-    samples: int,
-    sets: Mapping[Role, ImageSet],
-    absent: Mapping[Role, str],
-    no_attributes: str,
-) -> PlannedCheck:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """What checks are planned against; see ``make_plan``. ``no_autoencoder``: why there are no reconstructions."""
+
+    model: LoadedModel
+    samples: int
+    sets: Mapping[Role, ImageSet]
+    absent: Mapping[Role, str]
+    no_attributes: str
+    no_autoencoder: str
+
+    @property
+    def sizes(self) -> dict[Role, int]:
+        """How many images each role has or will have."""
+        known: dict[Role, int] = {"samples": self.samples}
+        known |= {role: len(images) for role, images in self.sets.items()}
+        if "holdout" in self.sets and not self.no_autoencoder:
+            known["reconstruction"] = len(self.sets["holdout"])
+        return known
+
+
+def _roles(needs: Needs) -> set[Role]:
+    """Every role that must be there."""
+    scored = {role for score in needs.scores for role in score.roles}
+    return {*needs.roles, *needs.features, *needs.logits, *needs.attributes, *scored} - {*needs.optional}
+
+
+def _reconstructs(spec: CheckSpec) -> bool:
+    return "reconstruction" in {*_roles(spec.needs), *spec.needs.optional}
+
+
+def _no_autoencoder(checks: Sequence[CheckSpec], model: LoadedModel, sets: Mapping[Role, ImageSet]) -> str:
+    """Why there are no reconstructions; a model that no check asks for them is not asked either."""
+    if not any(map(_reconstructs, checks)):
+        return "no check needs reconstructions"
+    return why_not(model, sets.get("holdout"))
+
+
+def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
     missing_extra = unavailable_reason(spec.requires, spec.extra)
     if missing_extra:
         return PlannedCheck(spec, missing_extra, available=False)
     needs = spec.needs
-    if samples < needs.samples:
-        return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {samples}")
-    roles = {*needs.roles, *needs.features, *needs.logits, *needs.attributes}
-    roles |= {role for score in needs.scores for role in score.roles}
-    for role in _ordered(roles - {"samples", *needs.optional}):
-        if role not in sets:
-            return PlannedCheck(spec, f"needs {role} images: {absent.get(role) or _HOW[role]}")
-    unseen = _unseen(needs, model, sets)
+    if given.samples < needs.samples:
+        return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {given.samples}")
+    roles = _roles(needs)
+    if "reconstruction" in roles and given.no_autoencoder:
+        return PlannedCheck(spec, given.no_autoencoder)
+    for role in _ordered(roles - {*given.sizes}):
+        wanted: Role = "holdout" if role == "reconstruction" else role
+        return PlannedCheck(spec, f"needs {wanted} images: {given.absent.get(wanted) or _HOW[wanted]}")
+    unseen = _unseen(needs, given.model, given.sets)
     if unseen:
         return PlannedCheck(spec, unseen)
-    if needs.attributes and no_attributes:
-        return PlannedCheck(spec, no_attributes)
+    if needs.attributes and given.no_attributes:
+        return PlannedCheck(spec, given.no_attributes)
     return PlannedCheck(spec)
 
 

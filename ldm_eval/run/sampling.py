@@ -10,13 +10,15 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ldm_eval.api import SamplingSettings
+from ldm_eval.api import SampleRequest, SamplingSettings
 from ldm_eval.errors import ConfigError
 from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.classes import choose_labels, classes_of, needs_training_labels
 from ldm_eval.run.config import RunConfig
+from ldm_eval.run.data import gather_real_images
 from ldm_eval.run.folder import open_folder
 from ldm_eval.run.generate import fill_store, make_requests
-from ldm_eval.run.models import load_model, pick_device
+from ldm_eval.run.models import FoundModel, load_model, pick_device
 from ldm_eval.run.plan import DEFAULT_SAMPLES
 from ldm_eval.run.progress import Progress
 from ldm_eval.store.atomic import write_text, write_with
@@ -31,7 +33,8 @@ _WRITTEN = ("samples.csv", "samples.npz", "[0-9][0-9][0-9][0-9][0-9][0-9]*.png")
 def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress, *, image_format: str) -> Path:
     """Sample and write images: ``NNNNNN.png`` each, or one ``samples.npz`` (key ``arr_0``, ``(N, H, W, C) uint8``).
 
-    ``samples.csv`` beside them names each image's id, seed and SHA-256 of its pixels. An interrupted call goes on.
+    ``samples.csv`` beside them names each image's id, seed and SHA-256 of its pixels, and its class where classes were
+    asked for. An interrupted call goes on.
 
     Raises:
         LdmEvalError: for unusable settings, a model that cannot be read, or a full disk.
@@ -47,7 +50,7 @@ def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress
         raise ConfigError(
             f"--samples {count}: the model is {found.model.capacity} finished images; ask for at most that many."
         )
-    requests = make_requests(count, config.seed, settings)
+    requests = _requests(config, found, settings, count, catalogue)
     identity = {
         "model": found.model.identity.sha256,
         "samples": count,
@@ -56,6 +59,7 @@ def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress
         "batch_size": config.batch_size,
         "device": found.device.partition(":")[0],
         **asdict(settings),
+        **classes_of(config.classes, requests),
     }
     path = Path(config.output).expanduser()
     with open_folder(path, identity, resume=config.resume, also=_WRITTEN) as folder:
@@ -67,6 +71,17 @@ def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress
             write_text(path / "samples.csv", _csv(store.table()))
             shutil.rmtree(folder.work)
     return path
+
+
+def _requests(
+    config: RunConfig, found: FoundModel, settings: SamplingSettings, count: int, catalogue: Catalogue
+) -> tuple[SampleRequest, ...]:
+    identity, known = found.model.identity, None
+    if needs_training_labels(config.classes) and identity.classes:
+        training = gather_real_images(config, identity.training, catalogue).sets.get("training")
+        known = training.labels if training is not None else None
+    labels = choose_labels(config.classes, count, config.seed, identity, settings, known)
+    return make_requests(count, config.seed, settings, labels)
 
 
 def _write_images(pixels: NDArray[np.uint8], folder: Path, image_format: str) -> None:
@@ -86,5 +101,9 @@ def _write_images(pixels: NDArray[np.uint8], folder: Path, image_format: str) ->
 
 
 def _csv(rows: tuple[SampleRow, ...]) -> str:
-    lines = ["sample_id,seed,sha256", *(f"{row.sample_id},{row.seed},{row.sha256}" for row in rows)]
+    labelled = any(row.label is not None for row in rows)
+    lines = ["sample_id,seed,sha256,label" if labelled else "sample_id,seed,sha256"]
+    for row in rows:
+        line = f"{row.sample_id},{row.seed},{row.sha256}"
+        lines.append(f"{line},{row.label}" if labelled else line)
     return "\n".join(lines) + "\n"

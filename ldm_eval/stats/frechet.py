@@ -301,8 +301,6 @@ def _standard_error(influence_x: Array, influence_y: Array, paired: bool) -> flo
     return math.sqrt(_variance_of_mean(influence_x) + _variance_of_mean(influence_y))
 
 
-def _normal_interval(
-    value: float, error: float, level: float, estimator: str, smallest: float = -math.inf
-) -> Interval:
+def _normal_interval(value: float, error: float, level: float, estimator: str, smallest: float = -math.inf) -> Interval:
     reach = float(ndtri(0.5 + level / 2.0)) * error
     return Interval(max(smallest, value - reach), value + reach, level, estimator)

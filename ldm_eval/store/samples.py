@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +31,21 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One line of the store's table: what was asked and which pixels came back."""
+    """One line of the store's table: what was asked and which pixels came back. ``label``: None without classes."""
 
     sample_id: int
     seed: int
     prompt: str | None
     group: str | None
     sha256: str
+    label: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The line as the manifest holds it; a sample of no class says nothing of classes."""
+        line = asdict(self)
+        if self.label is None:
+            del line["label"]
+        return line
 
 
 def blocks_of(requests: Sequence[SampleRequest]) -> list[tuple[SampleRequest, ...]]:
@@ -91,7 +99,7 @@ class SampleStore:
         rows = self.table()
         path = self.folder / MANIFEST
         shards = [self._path(number).name for number in range(len(self._blocks))]
-        write_json(path, {"schema_version": 1, "shards": shards, "samples": [asdict(row) for row in rows]})
+        write_json(path, {"schema_version": 1, "shards": shards, "samples": [row.to_json() for row in rows]})
         return path
 
     def table(self) -> tuple[SampleRow, ...]:
@@ -100,12 +108,14 @@ class SampleStore:
         for number, block in enumerate(self._blocks):
             pixels = self._block(number)
             for request, image in zip(block, pixels, strict=True):
-                row = SampleRow(request.sample_id, request.seed, request.prompt, request.group, _pixel_digest(image))
-                rows.append(row)
+                asked = (request.sample_id, request.seed, request.prompt, request.group)
+                rows.append(SampleRow(*asked, _pixel_digest(image), request.label))
         return tuple(rows)
 
     def images(self, channels: int = 3) -> ImageSet:
-        """All samples as a set. ``channels`` 1 undoes the replication of grey images.
+        """All samples as a set, with their class labels when each has one.
+
+        ``channels`` 1 undoes the replication of grey images.
 
         Raises:
             StoreError: when a block is missing or damaged.
@@ -113,7 +123,9 @@ class SampleStore:
         parts = [self._block(number)[:, :channels] for number in range(len(self._blocks))]
         pixels = np.ascontiguousarray(np.concatenate(parts))
         ids = tuple(str(request.sample_id) for block in self._blocks for request in block)
-        return ImageSet("samples", "", pixels, ids, image_digest(pixels))
+        labels = [request.label for block in self._blocks for request in block if request.label is not None]
+        classes = np.array(labels, dtype=np.int64) if labels and len(labels) == len(ids) else None
+        return ImageSet("samples", "", pixels, ids, image_digest(pixels), labels=classes)
 
     def _block(self, number: int) -> NDArray[np.uint8]:
         pixels = self._read(number)

@@ -73,9 +73,7 @@ class ReconstructionDistanceCheck:
             {"shrink": 0.8, "noise": 0.1, "levels": 3},
             16 * (math.hypot(0.8, 0.1) - 1.0) ** 2,
         ),
-        leaves_alone=PhantomCase(
-            _FACTORY, "nothing but the rounding to 8 bits: noise of a hundredth", {"noise": 0.01}
-        ),
+        leaves_alone=PhantomCase(_FACTORY, "nothing but the rounding to 8 bits: noise of a hundredth", {"noise": 0.01}),
     )
 
     def run(self, evidence: Evidence) -> Sequence[Finding] | NotApplicable | Invalid:

@@ -11,7 +11,8 @@ import pytest
 from ldm_eval.errors import PluginError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
-from ldm_eval.run.pipeline import FinishedRun, prepare
+from ldm_eval.run.pipeline import FinishedRun
+from ldm_eval.run.prepare import prepare
 from ldm_eval.run.progress import Progress
 
 Run = Callable[..., FinishedRun]

@@ -9,9 +9,10 @@ import pytest
 from ldm_eval.api import Crashed, Invalid, Measured
 from ldm_eval.errors import ConfigError, DataError, ModelError, PluginError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
-from ldm_eval.run import pipeline
+from ldm_eval.run import prepare as preparing
 from ldm_eval.run.config import RunConfig
-from ldm_eval.run.pipeline import FinishedRun, prepare, run
+from ldm_eval.run.pipeline import FinishedRun, run
+from ldm_eval.run.prepare import prepare
 from ldm_eval.run.progress import Progress, SilentProgress
 
 Run = Callable[..., FinishedRun]
@@ -135,9 +136,9 @@ def test_other_settings_in_the_same_folder_are_refused_with_the_difference(run_o
 
 
 def test_all_cores_of_another_machine_are_other_settings(run_once: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_threads", lambda config: config.threads or 2)
+    monkeypatch.setattr(preparing, "_threads", lambda config: config.threads or 2)
     run_once(threads=0)
-    monkeypatch.setattr(pipeline, "_threads", lambda config: config.threads or 1)
+    monkeypatch.setattr(preparing, "_threads", lambda config: config.threads or 1)
     with pytest.raises(ConfigError, match=r"machine.threads: was 2, is now 1"):
         run_once(threads=0)
     run_once(threads=2)
