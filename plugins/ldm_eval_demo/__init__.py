@@ -7,11 +7,24 @@ from pathlib import Path
 from ldm_eval.api import DataRef, DatasetSpec, ImageSet, ModelSpec
 from ldm_eval.hooks import hookimpl
 
+PORTRAITS = "portraits"
+"""What the user types after ``--data`` for the painted portraits."""
+
 _HERE = Path(__file__).parent
 
 
 def _recognises(ref: DataRef) -> float:
     return 1.0 if ref.name_and_split[0] == "demo" else 0.0
+
+
+def _recognises_portraits(ref: DataRef) -> float:
+    return 1.0 if ref.name_and_split[0] == PORTRAITS else 0.0
+
+
+def _load_portraits(ref: DataRef, split: str) -> ImageSet:
+    from ldm_eval_demo.portraits import load
+
+    return load(ref, split)
 
 
 def _load(ref: DataRef, split: str) -> ImageSet:
@@ -22,7 +35,7 @@ def _load(ref: DataRef, split: str) -> ImageSet:
 
 @hookimpl
 def ldm_eval_datasets() -> list[DatasetSpec]:
-    """The demo's real digits."""
+    """The demo's real digits, and its painted portraits."""
     return [
         DatasetSpec(
             name="demo",
@@ -32,7 +45,16 @@ def ldm_eval_datasets() -> list[DatasetSpec]:
             recognises=_recognises,
             load=_load,
             holdout_split="holdout",
-        )
+        ),
+        DatasetSpec(
+            name=PORTRAITS,
+            summary="2,400 painted portraits of nobody, 32x32 colour, with declared attributes and planted truths",
+            licence="Apache-2.0; skin tones CC-BY-4.0",
+            splits=("train", "holdout"),
+            recognises=_recognises_portraits,
+            load=_load_portraits,
+            holdout_split="holdout",
+        ),
     ]
 
 
