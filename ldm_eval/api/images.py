@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,17 +19,22 @@ autoencoder, image by image in the same order."""
 
 ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout", "reconstruction")
 
+_BLOCK = 1 << 22
+"""Pixels that are converted at a time."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
-    """Finished 8-bit images with what is known about each.
+    """Finished images of 8 or 16 bits with what is known about each. Checks always see 8 bits.
 
     Attributes:
         name: How the user or the plugin calls the set, e.g. ``"mnist"``.
         split: ``"train"``, ``"holdout"``, or an empty string when the set has no splits.
-        pixels: ``(N, C, H, W) uint8``, C = 1 (grey) or 3 (RGB): the native channels. May be a memory map.
+        pixels: ``(N, C, H, W)`` uint8 or uint16, the whole range black to white, C = 1 (grey) or 3 (RGB): the native
+            channels. May be a memory map.
         ids: One stable identifier per image (file name, row number), N of them.
-        digest: SHA-256 (hex) over shape and pixels; equal sets have equal digests whatever their names.
+        digest: SHA-256 (hex) over type, shape and pixels; equal sets have equal digests whatever their names. The 8-bit
+            rendition of a 16-bit set keeps that of the original.
         groups: Attribute name -> ``(N,)`` array of str, one value per image, ``"unknown"`` where not known.
         labels: ``(N,) int64`` class labels for class-conditional training, or None.
         licence: Licence or terms of the data as declared by who provides it; empty when nobody said.
@@ -37,7 +42,7 @@ class ImageSet:
 
     name: str
     split: str
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     ids: tuple[str, ...]
     digest: str
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
@@ -54,11 +59,36 @@ class ImageSet:
         return int(channels), int(height), int(width)
 
     def rgb(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
-        """Return images ``start:stop`` as ``(n, 3, H, W) uint8``; grey is replicated to three channels."""
+        """Return images ``start:stop`` as ``(n, 3, H, W) uint8``; grey is replicated, 16 bits are rounded to 8."""
         import numpy as np
 
-        block = np.asarray(self.pixels[start:stop])
+        block = _rounded(np.asarray(self.pixels[start:stop]))
         return block if block.shape[1] == 3 else np.repeat(block, 3, axis=1)
+
+    def eight_bit(self) -> ImageSet:
+        """This set with 8-bit pixels: level k of 16 bits becomes round(k / 257), of 8 bits stays.
+
+        255 * 257 is 65,535, so both ends are kept and no level lies between two. The digest stays that of the original
+        pixels, of which the rendition is a function.
+        """
+        import numpy as np
+
+        if self.pixels.dtype == np.uint8:
+            return self
+        pixels = np.empty(self.pixels.shape, dtype=np.uint8)
+        rows = max(1, _BLOCK // max(1, int(np.prod(self.shape))))
+        for start in range(0, len(self), rows):
+            pixels[start : start + rows] = _rounded(np.asarray(self.pixels[start : start + rows]))
+        return replace(self, pixels=pixels)
+
+
+def _rounded(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if pixels.dtype == np.uint8:
+        return pixels
+    wide: NDArray[np.uint8] = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return wide
 
 
 @dataclass(frozen=True, slots=True)

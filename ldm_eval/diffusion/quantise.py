@@ -5,7 +5,7 @@ Level k stands for k / 127.5 - 1, exactly; four different quantisers in the fiel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,14 +45,20 @@ def to_uint8(images: torch.Tensor) -> torch.Tensor:
     return ((images.float() + 1.0) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def to_float(images: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
-    """Uint8 images of any shape -> float32 in [-1, 1]; ``to_uint8(to_float(x)) == x`` for all 256 levels.
+_HALF_RANGE = {torch.uint8: 127.5, torch.uint16: 32767.5}
+
+
+def to_float(images: torch.Tensor | NDArray[Any]) -> torch.Tensor:
+    """Stored images of any shape, uint8 or uint16 -> float32 in [-1, 1].
+
+    ``to_uint8(to_float(x)) == x`` for all 256 levels, and for the 65,536 of 16 bits it is ``ImageSet.eight_bit``: level
+    k stands for k / 32767.5 - 1, so the 8-bit level nearest to it is round(k / 257).
 
     Raises:
         ModelError: for any other type.
     """
     # np.array copies: an array read from a memory map is not writable and torch must not see it.
     tensor = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
-    if tensor.dtype != torch.uint8:
-        raise ModelError(f"Stored images are uint8; found {tensor.dtype}.")
-    return tensor.to(torch.float32) / 127.5 - 1.0
+    if tensor.dtype not in _HALF_RANGE:
+        raise ModelError(f"Stored images are uint8 or uint16; found {tensor.dtype}.")
+    return tensor.to(torch.float32) / _HALF_RANGE[tensor.dtype] - 1.0

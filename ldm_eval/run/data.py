@@ -16,7 +16,10 @@ __all__ = ["RealImages", "find_dataset", "first_of", "gather_real_images", "load
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealImages:
-    """The real images of a run by role, and why a role is empty where one might have expected images."""
+    """The real images of a run by role, and why a role is empty where one might have expected images.
+
+    All of them have 8 bits, like the samples they are compared with; digests are those of the originals.
+    """
 
     sets: Mapping[Role, ImageSet]
     absent: Mapping[Role, str]
@@ -105,7 +108,13 @@ def gather_real_images(config: RunConfig, record: TrainingRecord | None, catalog
         sets["reference"] = load_images(config.reference, catalogue, what="Reference data")
     elif "holdout" in sets or "training" in sets:
         sets["reference"] = sets["holdout"] if "holdout" in sets else sets["training"]
-    return RealImages({role: first_of(images, config.limit) for role, images in sets.items()}, absent)
+    return RealImages(_as_evaluated(sets, config.limit), absent)
+
+
+def _as_evaluated(sets: Mapping[Role, ImageSet], limit: int) -> dict[Role, ImageSet]:
+    """The first ``limit`` images of each set with 8 bits; roles that share a set go on sharing it."""
+    ready = {id(images): first_of(images, limit).eight_bit() for images in sets.values()}
+    return {role: ready[id(images)] for role, images in sets.items()}
 
 
 def _remembered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +13,29 @@ from ldm_eval.errors import DataError
 _BLOCK_BYTES = 1 << 24
 
 
-def image_digest(pixels: NDArray[np.uint8]) -> str:
-    r"""SHA-256 (64 hex digits) of a set of images: its shape and its pixels, in order.
+def image_digest(pixels: NDArray[Any]) -> str:
+    r"""SHA-256 (64 hex digits) of a set of images: its type, its shape and its pixels, in order.
 
-    The bytes hashed are the text ``ldm-eval images 1\nuint8\nN C H W\n`` and then the pixels in C order, image by
-    image. Strides, memory maps and file formats do not matter; the order of the images does.
+    The bytes hashed are the text ``ldm-eval images 1\nuint8\nN C H W\n`` (or ``uint16``) and then the pixels in C
+    order, image by image, 16-bit ones with their low byte first. Strides, byte order, memory maps and file formats do
+    not matter; the order of the images does, and so does the type: 8-bit images widened to 16 bits are another set.
 
     Args:
-        pixels: ``(N, C, H, W) uint8``; a memory map is read in blocks of about 16 MB.
+        pixels: ``(N, C, H, W)`` uint8 or uint16; a memory map is read in blocks of about 16 MB.
 
     Raises:
         DataError: when ``pixels`` has another type or number of dimensions.
     """
-    if pixels.dtype != np.uint8 or pixels.ndim != 4:
+    name = pixels.dtype.name
+    if name not in ("uint8", "uint16") or pixels.ndim != 4:
         raise DataError(
-            f"A digest was asked of an array {pixels.dtype} {pixels.shape}; image sets are (N, C, H, W) uint8."
+            f"A digest was asked of an array {pixels.dtype} {pixels.shape}; image sets are (N, C, H, W), uint8 or "
+            "uint16."
         )
     shape = " ".join(str(size) for size in pixels.shape)
-    digest = hashlib.sha256(f"ldm-eval images 1\nuint8\n{shape}\n".encode())
+    digest = hashlib.sha256(f"ldm-eval images 1\n{name}\n{shape}\n".encode())
     count = pixels.shape[0]
-    rows = max(1, _BLOCK_BYTES // max(1, int(np.prod(pixels.shape[1:], dtype=np.int64))))
+    rows = max(1, _BLOCK_BYTES // max(1, pixels.itemsize * int(np.prod(pixels.shape[1:], dtype=np.int64))))
     for start in range(0, count, rows):
-        digest.update(np.ascontiguousarray(pixels[start : start + rows]).data)
+        digest.update(np.ascontiguousarray(pixels[start : start + rows], dtype=pixels.dtype.newbyteorder("<")).data)
     return digest.hexdigest()

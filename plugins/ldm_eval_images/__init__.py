@@ -53,7 +53,7 @@ def ldm_eval_datasets() -> list[DatasetSpec]:
     return [
         _format("folder", "A folder of pictures; labels and groups from labels.csv in it"),
         _format("zip", "A zip of pictures, read without unpacking; labels and groups from FILE.csv beside it"),
-        _format("npz", "Array arr_0, (N, H, W, C) or (N, H, W) uint8; labels and groups from FILE.csv beside it"),
+        _format("npz", "Array arr_0, (N, H, W[, C]) uint8 or uint16; labels and groups from FILE.csv beside it"),
         DatasetSpec(
             name="mnist",
             summary="5,000 MNIST digits, 28x28 grey, group 'digit'; stratified halves",

@@ -1,4 +1,4 @@
-"""Images in an npz file: key ``arr_0``, ``(N, H, W, C)`` or ``(N, H, W)`` uint8. Nothing in it is unpickled."""
+"""Images in an npz file: key ``arr_0``, ``(N, H, W, C)`` or ``(N, H, W)`` uint8 or uint16. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from ldm_eval.api import ImageSet
 from ldm_eval.errors import DataError
 from ldm_eval.stats.digests import image_digest
 from ldm_eval_images.labels import beside, read_annotations
+from ldm_eval_images.pictures import Pixels
 
 KEY = "arr_0"
 _BLOCK_BYTES = 1 << 24
@@ -74,7 +74,7 @@ def read_npz(path: Path) -> ImageSet:
     )
 
 
-def _read(archive: zipfile.ZipFile, path: Path) -> NDArray[np.uint8]:
+def _read(archive: zipfile.ZipFile, path: Path) -> Pixels:
     names = [name.removesuffix(".npy") for name in archive.namelist()]
     if KEY not in names:
         raise DataError(
@@ -87,13 +87,18 @@ def _read(archive: zipfile.ZipFile, path: Path) -> NDArray[np.uint8]:
     with archive.open(member) as stream:
         header = _header(stream, path)
         shape = _checked_shape(header, path)
-        needed = int(np.prod(header.shape, dtype=np.int64))
+        needed = int(np.prod(header.shape, dtype=np.int64)) * header.dtype.itemsize
         if member.file_size < needed:
             raise DataError(f"'{path}' promises {needed:,} bytes of pixels and holds {member.file_size:,}.")
         if header.fortran:
-            flat = np.frombuffer(_exactly(stream, needed, path), np.uint8)
+            flat = np.frombuffer(_exactly(stream, needed, path), header.dtype).astype(_native(header.dtype))
             return np.ascontiguousarray(flat.reshape(shape, order="F").transpose(0, 3, 1, 2))
-        return _in_blocks(stream, shape, path)
+        return _in_blocks(stream, shape, header.dtype, path)
+
+
+def _native(dtype: np.dtype[np.generic]) -> type[np.uint8] | type[np.uint16]:
+    """The type in this machine's byte order."""
+    return np.uint8 if dtype.itemsize == 1 else np.uint16
 
 
 def _header(stream: IO[bytes], path: Path) -> _Header:
@@ -109,8 +114,10 @@ def _header(stream: IO[bytes], path: Path) -> _Header:
 def _checked_shape(header: _Header, path: Path) -> tuple[int, int, int, int]:
     """``(N, H, W, C)`` of the array; ``(N, H, W)`` is grey."""
     found = f"'{KEY}' in '{path}' is {header.dtype} {header.shape}"
-    if header.dtype != np.uint8:
-        raise DataError(f"{found}; images are expected as uint8, 0 to 255. Convert them and save again.")
+    if header.dtype.name not in ("uint8", "uint16"):
+        raise DataError(
+            f"{found}; images are expected as uint8, 0 to 255, or uint16, 0 to 65535. Convert them and save again."
+        )
     shape = (*header.shape, 1) if len(header.shape) == 3 else header.shape
     if len(shape) != 4 or shape[3] not in (1, 3):
         first = len(shape) == 4 and shape[1] in (1, 3)
@@ -121,14 +128,14 @@ def _checked_shape(header: _Header, path: Path) -> tuple[int, int, int, int]:
     return shape[0], shape[1], shape[2], shape[3]
 
 
-def _in_blocks(stream: IO[bytes], shape: tuple[int, int, int, int], path: Path) -> NDArray[np.uint8]:
+def _in_blocks(stream: IO[bytes], shape: tuple[int, int, int, int], dtype: np.dtype[np.generic], path: Path) -> Pixels:
     count, height, width, channels = shape
-    pixels = np.empty((count, channels, height, width), np.uint8)
-    each = height * width * channels
+    pixels: Pixels = np.empty((count, channels, height, width), _native(dtype))
+    each = height * width * channels * dtype.itemsize
     rows = max(1, _BLOCK_BYTES // each)
     for start in range(0, count, rows):
         stop = min(count, start + rows)
-        block = np.frombuffer(_exactly(stream, (stop - start) * each, path), np.uint8)
+        block = np.frombuffer(_exactly(stream, (stop - start) * each, path), dtype)
         pixels[start:stop] = block.reshape(stop - start, height, width, channels).transpose(0, 3, 1, 2)
     return pixels
 

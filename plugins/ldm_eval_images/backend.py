@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from ldm_eval.api import DiffusionParts, Images, ImageSet, ModelIdentity, ModelRef, SampleRequest, SamplingSettings
+from ldm_eval.diffusion.quantise import to_float
 from ldm_eval.errors import ConfigError, DataError, ModelError
 from ldm_eval_images.sources import confidence, read_images
 
@@ -35,6 +35,10 @@ class ImagesBackend:
             raise ModelError(str(error)) from error
 
 
+def _depth(images: ImageSet) -> str:
+    return "" if images.pixels.dtype == np.uint8 else ", 16 bits per channel, evaluated as 8"
+
+
 class FinishedImages:
     """N finished images behind the protocol of a model. Sample ``i`` is image ``i``; the seed does not matter."""
 
@@ -44,7 +48,7 @@ class FinishedImages:
             name=images.name,
             backend=ImagesBackend.name,
             sha256=images.digest,
-            architecture=f"{len(images):,} finished images",
+            architecture=f"{len(images):,} finished images{_depth(images)}",
             licence=images.licence,
         )
 
@@ -88,7 +92,9 @@ class FinishedImages:
         return 0
 
     def generate(self, requests: Sequence[SampleRequest]) -> Images:
-        """Image number ``sample_id`` as float32, ``v / 127.5 - 1``; rounding ``(x + 1) * 127.5`` gives v back exactly.
+        """Image number ``sample_id`` as float32 in [-1, 1]; stored, 8-bit images are what they were.
+
+        16-bit ones are rounded to 8 when stored, by the rule that data of 16 bits follow (``ImageSet.eight_bit``).
 
         Raises:
             ModelError: a sample beyond the last image.
@@ -100,8 +106,7 @@ class FinishedImages:
                 f"Sample {beyond[0]} was asked for; '{self.identity.name}' holds {self.capacity} images, 0 to "
                 f"{self.capacity - 1}. Ask for at most {self.capacity} samples."
             )
-        levels = np.asarray(self.images.pixels[rows], dtype=np.float32)
-        return Images(torch.from_numpy(levels / np.float32(127.5) - np.float32(1.0)))
+        return Images(to_float(np.asarray(self.images.pixels[rows])))
 
     def white_box(self) -> DiffusionParts | None:
         """None: there is no network."""

@@ -8,10 +8,9 @@ from os import cpu_count
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ldm_eval.errors import DataError
-from ldm_eval_images.pictures import bombs_are_errors, decode
+from ldm_eval_images.pictures import Pixels, bombs_are_errors, decode
 
 _BLOCK = 256
 _THREADS_FROM = 32_768
@@ -19,8 +18,8 @@ _THREADS_FROM = 32_768
 100 of 256x256 take 0.083 s and 0.049 s (four cores)."""
 
 
-def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArray[np.uint8]:
-    """Decode pictures into ``(N, C, H, W) uint8``; C is 1 when every file is stored in grey, else 3.
+def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Pixels:
+    """Decode pictures into ``(N, C, H, W)``; C is 1 when every file is stored in grey, else 3; uint8, or all uint16.
 
     Large files are decoded a few hundred at a time by a small pool of threads; every picture goes straight into the
     one array that is returned.
@@ -30,14 +29,16 @@ def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArr
         source: Name -> the file, or its bytes.
 
     Raises:
-        DataError: a picture cannot be used, sizes differ, or the set does not fit in memory.
+        DataError: a picture cannot be used, sizes or bit depths differ, or the set does not fit in memory.
     """
-    pixels: NDArray[np.uint8] | None = None
+    pixels: Pixels | None = None
     for position, picture in enumerate(_decoded(names, source)):
         if pixels is None:
-            pixels = _allocate((len(names), *picture.shape))
+            pixels = _allocate((len(names), *picture.shape), picture.dtype)
         if picture.shape[1:] != pixels.shape[2:]:
             raise DataError(_mixed_sizes(names[0], pixels.shape, names[position], picture.shape))
+        if picture.dtype != pixels.dtype:
+            raise DataError(_mixed_depths(names[0], pixels, names[position], picture))
         if picture.shape[0] > pixels.shape[1]:
             pixels = _in_colour(pixels, position)
         pixels[position] = picture
@@ -46,7 +47,7 @@ def gather(names: Sequence[str], source: Callable[[str], Path | bytes]) -> NDArr
     return pixels
 
 
-def _decoded(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Iterator[NDArray[np.uint8]]:
+def _decoded(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Iterator[Pixels]:
     with bombs_are_errors():
         if not names:
             return
@@ -61,19 +62,26 @@ def _decoded(names: Sequence[str], source: Callable[[str], Path | bytes]) -> Ite
                 yield from pool.map(decode, [source(name) for name in block], block)
 
 
-def _allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[np.uint8 | np.uint16]) -> Pixels:
     try:
-        return np.empty(shape, dtype=np.uint8)
+        return np.empty(shape, dtype=dtype)
     except MemoryError as error:
-        size = np.prod(shape, dtype=np.float64) / 1e9
+        size = np.prod(shape, dtype=np.float64) * dtype.itemsize / 1e9
         raise DataError(f"{shape[0]} images need {size:.1f} GB of memory; use fewer or smaller ones.") from error
 
 
-def _in_colour(pixels: NDArray[np.uint8], filled: int) -> NDArray[np.uint8]:
+def _in_colour(pixels: Pixels, filled: int) -> Pixels:
     """The first ``filled`` images were grey and a colour one follows: replicate them."""
-    colour = _allocate((pixels.shape[0], 3, *pixels.shape[2:]))
+    colour = _allocate((pixels.shape[0], 3, *pixels.shape[2:]), pixels.dtype)
     colour[:filled] = pixels[:filled]
     return colour
+
+
+def _mixed_depths(first: str, one: Pixels, other: str, another: Pixels) -> str:
+    return (
+        f"All images of a set must have one depth: '{first}' has {8 * one.itemsize} bits per channel and '{other}' has "
+        f"{8 * another.itemsize}, and a grey level of one is none of the other. Save them all alike, or split the set."
+    )
 
 
 def _mixed_sizes(first: str, first_shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> str:

@@ -1,8 +1,8 @@
 """One picture file into one array, by rules that are written down.
 
-What is kept is what the file stores: 8-bit grey or RGB pixels. Nothing is guessed: a file whose pixels would have to be
-reinterpreted (16 bits, CMYK, transparency, animation) is refused with what to do about it. EXIF orientation and colour
-profiles are not applied.
+What is kept is what the file stores: 8-bit grey or RGB pixels, or 16-bit grey. Nothing is guessed: a file whose pixels
+would have to be reinterpreted (16-bit colour, CMYK, transparency, animation) is refused with what to do about it. EXIF
+orientation and colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ MAX_PIXELS = 64_000_000
 _GREY = {"1", "L"}
 _RGB = {"RGB"}
 _ALPHA = {"LA", "RGBA"}
+_GREY_16 = {"I;16", "I;16B", "I;16L", "I"}  # older versions of Pillow open 16-bit PNGs as I
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _BLACK_IS_ZERO, _SAMPLE_FORMAT, _UNSIGNED = 258, 262, 1, 339, 1
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
 
@@ -47,7 +49,10 @@ def bombs_are_errors() -> Iterator[None]:
         yield
 
 
-def decode(source: Path | bytes, name: str) -> NDArray[np.uint8]:
+Pixels = NDArray[np.uint8 | np.uint16]
+
+
+def decode(source: Path | bytes, name: str) -> Pixels:
     """Decode one picture.
 
     Args:
@@ -55,11 +60,11 @@ def decode(source: Path | bytes, name: str) -> NDArray[np.uint8]:
         name: How messages call it.
 
     Returns:
-        ``(C, H, W) uint8``, C = 1 for files stored in grey and 3 for colour and palette files. Alpha that is opaque
-        everywhere is dropped.
+        ``(C, H, W)``, C = 1 for files stored in grey and 3 for colour and palette files; uint16 for 16-bit grey PNG and
+        TIFF, else uint8. Alpha that is opaque everywhere is dropped.
 
     Raises:
-        DataError: unreadable, truncated, too large, animated, 16-bit, CMYK or partly transparent.
+        DataError: unreadable, truncated, too large, animated, 16-bit colour, CMYK or partly transparent.
     """
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as picture:
@@ -86,27 +91,43 @@ def _refuse_what_is_not_plain(picture: Image.Image, name: str) -> None:
             f"'{name}' holds {frames} frames; animated files are refused. Save the frames as single images."
         )
     bits = _bits_per_channel(picture)
+    if bits == 16 and _is_plain_grey_16(picture):
+        return
     if bits > 8:
-        raise DataError(f"'{name}' has {bits} bits per channel; save it with 8 (values 0 to 255) first.")
+        raise DataError(
+            f"'{name}' has {bits} bits per channel; save it with 8 (values 0 to 255) first. With 16, only grey without "
+            "transparency is read from pictures (unsigned, black is 0); an npz (arr_0, uint16) may hold 16-bit colour."
+        )
     if picture.mode not in _GREY | _RGB | _ALPHA | {"P"}:
         raise DataError(f"'{name}' is stored as {picture.mode}; convert it to 8-bit RGB or greyscale first.")
 
 
 def _bits_per_channel(picture: Image.Image) -> int:
     """Bits per channel as the file says: Pillow cuts 16-bit RGB down to 8 without a word, so the mode is not enough."""
-    if picture.mode.startswith("I;16"):
-        return 16
-    if picture.mode in {"I", "F"}:
-        return 32
     if picture.format == "PNG" and isinstance(picture, ImageFile.ImageFile) and picture.tile:
         return 16 if str(picture.tile[0][3]).endswith(";16B") else 8
+    return _tag(picture, _BITS_PER_SAMPLE, 8) if picture.format == "TIFF" else 8
+
+
+def _tag(picture: Image.Image, number: int, default: int) -> int:
+    """A tag of a TIFF; the largest where it holds one value per channel."""
+    value = picture.tag_v2.get(number, default)  # type: ignore[attr-defined]
+    return int(max(value)) if isinstance(value, tuple) else int(value)
+
+
+def _is_plain_grey_16(picture: Image.Image) -> bool:
+    """One channel of whole numbers, black at 0: Pillow neither turns other photometric readings nor keeps signs."""
+    if picture.mode not in _GREY_16 or "transparency" in picture.info:
+        return False
     if picture.format == "TIFF":
-        bits = picture.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    return 8
+        black = _tag(picture, _PHOTOMETRIC, -1) == _BLACK_IS_ZERO
+        return black and _tag(picture, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
+    return picture.format == "PNG"
 
 
-def _pixels(picture: Image.Image, name: str) -> NDArray[np.uint8]:
+def _pixels(picture: Image.Image, name: str) -> Pixels:
+    if picture.mode in _GREY_16:
+        return np.asarray(picture).astype(np.uint16)[None]
     if picture.mode in _ALPHA or "transparency" in picture.info:
         picture = _without_alpha(picture, name)
     if picture.mode == "P":

@@ -186,6 +186,17 @@ def test_an_image_set_gives_colour_without_changing_it(channels: int) -> None:
     np.testing.assert_array_equal(images.rgb()[:, 2], pixels[:, -1])
 
 
+def test_sixteen_bits_are_rounded_to_eight_by_one_rule_and_keep_their_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ldm_eval.api.images._BLOCK", 40)  # two images at a time
+    pixels = np.random.default_rng(0).integers(0, 65536, (5, 1, 4, 5), dtype=np.uint16)
+    deep = ImageSet("deep", "train", pixels, tuple("abcde"), "0" * 64, labels=np.arange(5))
+    flat = deep.eight_bit()
+    np.testing.assert_array_equal(flat.pixels, np.rint(pixels / 257.0))
+    np.testing.assert_array_equal(deep.rgb(1, 3), flat.rgb(1, 3))
+    assert (flat.digest, flat.ids, flat.labels is deep.labels) == (deep.digest, deep.ids, True)
+    assert flat.eight_bit() is flat
+
+
 def test_every_error_of_the_tree_has_an_exit_code_of_the_design() -> None:
     for kind in LdmEvalError.__subclasses__():
         assert kind.exit_code in (2, 4)

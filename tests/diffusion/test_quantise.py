@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ldm_eval.api import ImageSet
 from ldm_eval.diffusion.quantise import to_float, to_uint8
 from ldm_eval.errors import ModelError
 
@@ -42,7 +43,22 @@ def test_other_shapes_and_types_are_refused(images):
         to_uint8(images)
 
 
-def test_only_uint8_is_read_back():
+def test_the_65536_levels_of_16_bits_fill_the_same_range():
+    levels = np.arange(65536, dtype=np.uint16).reshape(1, 1, 256, 256)
+    floats = to_float(levels)
+    assert (floats.min(), floats.max()) == (-1.0, 1.0)
+    assert np.array_equal(((floats.double() + 1) * 32767.5).round().numpy(), levels)
+    assert torch.equal(to_float(torch.from_numpy(levels)), floats)
+
+
+def test_there_is_one_way_from_16_bits_to_8():
+    levels = np.arange(65536, dtype=np.uint16).reshape(1, 1, 256, 256)
+    stored = ImageSet("levels", "", levels, ("0",), "").eight_bit().pixels
+    assert np.array_equal(stored, np.rint(levels / 257.0))
+    assert np.array_equal(stored, to_uint8(to_float(levels)).numpy())
+
+
+def test_only_stored_types_are_read_back():
     with pytest.raises(ModelError, match="float64"):
         to_float(np.zeros((1, 1, 2, 2)))
 

@@ -13,6 +13,7 @@ from ldm_eval_images.folder import read_folder
 from ldm_eval_images.sources import read_images
 from ldm_eval_images.zipped import read_zip
 from numpy.typing import NDArray
+from PIL import Image
 
 from ldm_eval.errors import DataError
 
@@ -51,6 +52,28 @@ def test_npz_layouts(tmp_path: Path, colours: NDArray[np.uint8], compressed: boo
         np.testing.assert_array_equal(images.pixels[:, 0], colours[..., 0])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("descr", ["<u2", ">u2"])
+def test_npz_of_sixteen_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, descr: str) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (12, 9, 7, 3), dtype=np.uint16)
+    monkeypatch.setattr("ldm_eval_images.arrays._BLOCK_BYTES", 1000)
+    np.savez(tmp_path / "a.npz", np.asarray(deep.astype(descr), order=order))
+    images = read_npz(tmp_path / "a.npz")
+    assert images.pixels.dtype == np.dtype(np.uint16)
+    np.testing.assert_array_equal(images.pixels, deep.transpose(0, 3, 1, 2))
+
+
+def test_zip_npz_and_folder_of_sixteen_bits_agree(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (3, 5, 4), dtype=np.uint16)
+    (tmp_path / "deep").mkdir()
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        for index, pixels in enumerate(deep):
+            Image.fromarray(pixels).save(tmp_path / "deep" / f"{index}.png")
+            archive.write(tmp_path / "deep" / f"{index}.png", f"{index}.png")
+    np.savez(tmp_path / "deep.npz", deep)
+    assert len({read_images(tmp_path / name).digest for name in ("deep", "deep.zip", "deep.npz")}) == 1
+
+
 def test_npz_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: NDArray[np.uint8]) -> None:
     np.savez(tmp_path / "a.npz", colours)
     monkeypatch.setattr("ldm_eval_images.arrays._BLOCK_BYTES", 500)
@@ -61,6 +84,7 @@ def test_npz_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, col
     ("array", "words"),
     [
         (np.zeros((4, 8, 8), np.float32), r"float32 .*expected as uint8"),
+        (np.zeros((4, 8, 8), np.int16), r"int16 .*or uint16, 0 to 65535"),
         (np.zeros((4, 3, 8, 8), np.uint8), r"transpose with \(0, 2, 3, 1\)"),
         (np.zeros((4, 8, 8, 4), np.uint8), r"C = 1 or 3"),
         (np.zeros((8, 8), np.uint8), r"C = 1 or 3"),

@@ -10,9 +10,11 @@ import pytest
 import torch
 from ldm_eval_images.backend import ImagesBackend
 from ldm_eval_images.folder import read_folder
+from ldm_eval_images.sources import read_images
 from PIL import Image
 
 from ldm_eval.api import Backend, LoadedModel, ModelRef, SampleRequest, SamplingSettings
+from ldm_eval.diffusion.quantise import to_uint8
 from ldm_eval.errors import ConfigError, ModelError
 
 
@@ -42,6 +44,14 @@ def test_all_256_levels_survive_the_way_to_floats_and_back(tmp_path: Path) -> No
     assert pixels.max() == 1.0
     for back in (torch.round((pixels + 1) * 127.5), torch.round(pixels * 127.5 + 127.5)):
         assert back.flatten().tolist() == list(range(256))
+
+
+def test_sixteen_bits_become_the_eight_that_data_of_sixteen_bits_become(tmp_path: Path) -> None:
+    np.savez(tmp_path / "deep.npz", np.arange(65536, dtype=np.uint16).reshape(1, 256, 256))
+    model = _load(tmp_path / "deep.npz")
+    stored = to_uint8(model.generate(_requests([0])).pixels)
+    np.testing.assert_array_equal(stored.numpy(), read_images(tmp_path / "deep.npz").eight_bit().pixels)
+    assert "16 bits" in model.identity.architecture
 
 
 def test_identity_is_the_digest_of_the_pixels(folder: Path, tmp_path: Path) -> None:

@@ -146,10 +146,64 @@ def _png16(path: Path, colour_type: int, channels: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (6, 4), (4, 2)])
-def test_sixteen_bits_are_refused_and_never_cut(tmp_path: Path, colour_type: int, channels: int) -> None:
+@pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_sixteen_bit_colour_is_refused_and_never_cut(tmp_path: Path, colour_type: int, channels: int) -> None:
     _png16(tmp_path / "deep.png", colour_type, channels)
     with pytest.raises(DataError, match=r"'deep\.png' has 16 bits per channel; save it with 8"):
+        read_folder(tmp_path)
+
+
+LEVELS = np.array([[0, 1, 256, 0x1234], [0x3412, 32768, 65534, 65535]], np.uint16)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_sixteen_bit_grey_keeps_every_level(tmp_path: Path, suffix: str, order: str) -> None:
+    Image.fromarray(LEVELS.astype(order)).save(tmp_path / f"a.{suffix}")
+    images = read_folder(tmp_path)
+    assert images.pixels.dtype == np.dtype(np.uint16)
+    np.testing.assert_array_equal(images.pixels[0, 0], LEVELS)
+    assert images.digest == image_digest(LEVELS[None, None])
+
+
+def test_compressed_sixteen_bit_tiff_keeps_every_level(tmp_path: Path) -> None:
+    Image.fromarray(LEVELS).save(tmp_path / "a.tiff", compression="tiff_deflate")
+    np.testing.assert_array_equal(read_folder(tmp_path).pixels[0, 0], LEVELS)
+
+
+@pytest.mark.parametrize(("tag", "value"), [(262, 0), (339, 2)])
+def test_sixteen_bits_that_pillow_would_misread_are_refused(tmp_path: Path, tag: int, value: int) -> None:
+    """White is zero, and signed numbers."""
+    Image.fromarray(LEVELS).save(tmp_path / "a.tiff", tiffinfo={339: 1})
+    data = bytearray((tmp_path / "a.tiff").read_bytes())
+    at = data.index(struct.pack("<HHI", tag, 3, 1)) + 8
+    data[at : at + 2] = struct.pack("<H", value)
+    (tmp_path / "a.tiff").write_bytes(data)
+    with pytest.raises(DataError, match=r"'a\.tiff' has 16 bits .*unsigned, black is 0"):
+        read_folder(tmp_path)
+
+
+def test_sixteen_bit_grey_with_a_transparent_level_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(LEVELS).save(tmp_path / "a.png", transparency=256)
+    with pytest.raises(DataError, match="grey without transparency"):
+        read_folder(tmp_path)
+
+
+def test_twelve_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(LEVELS).save(tmp_path / "a.tiff")
+    data = bytearray((tmp_path / "a.tiff").read_bytes())
+    at = data.index(struct.pack("<HHI", 258, 3, 1)) + 8
+    data[at : at + 2] = struct.pack("<H", 12)
+    (tmp_path / "a.tiff").write_bytes(data)
+    with pytest.raises(DataError, match=r"'a\.tiff' has 12 bits"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("first", [8, 16])
+def test_eight_and_sixteen_bits_are_not_mixed(tmp_path: Path, first: int) -> None:
+    for name, bits in (("a.png", first), ("b.png", 24 - first)):
+        Image.fromarray(LEVELS if bits == 16 else LEVELS.astype(np.uint8)).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"'a\.png' has {first} bits per channel and 'b\.png' has {24 - first},"):
         read_folder(tmp_path)
 
 
