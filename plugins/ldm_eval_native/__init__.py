@@ -18,16 +18,27 @@ def _load_trainer() -> Trainer:
     return NativeTrainer()
 
 
+def _load_autoencoder_trainer() -> Trainer:
+    from ldm_eval_native.autoencoder_trainer import AutoencoderTrainer
+
+    return AutoencoderTrainer()
+
+
 @hookimpl
 def ldm_eval_backends() -> list[BackendSpec]:
     """Checkpoints that ``ldm-eval train`` wrote."""
-    return [BackendSpec("native", "pixel diffusion models trained by ldm-eval (.pt)", _load_backend)]
+    summary = "pixel and latent diffusion models trained by ldm-eval (.pt, .safetensors)"
+    return [BackendSpec("native", summary, _load_backend)]
 
 
 @hookimpl
 def ldm_eval_trainers() -> list[TrainerSpec]:
-    """A small pixel-diffusion U-Net."""
-    from ldm_eval_native.options import option_help
+    """A small diffusion U-Net, and the autoencoder that makes it a latent one."""
+    from ldm_eval_native.options import AutoencoderOptions, option_help
 
-    summary = "pixel diffusion: U-Net with attention, EMA; predicts epsilon, x0 or v"
-    return [TrainerSpec("native", summary, _load_trainer, option_help())]
+    diffusion = "pixel or latent diffusion: U-Net with attention, EMA; predicts epsilon, x0 or v"
+    autoencoder = "KL autoencoder, the first half of a latent model (then: -o autoencoder=FILE)"
+    return [
+        TrainerSpec("native", diffusion, _load_trainer, option_help()),
+        TrainerSpec("autoencoder", autoencoder, _load_autoencoder_trainer, option_help(AutoencoderOptions)),
+    ]

@@ -9,7 +9,7 @@ import torch
 
 from ldm_eval.errors import ConfigError
 
-__all__ = ["choose_device", "reproducible"]
+__all__ = ["choose_device", "lower_precision", "reproducible"]
 
 
 def choose_device(text: str) -> torch.device:
@@ -39,3 +39,14 @@ def reproducible(device: torch.device) -> AbstractContextManager[None]:
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
     return manager
+
+
+def lower_precision(wanted: str, device: torch.device) -> bool:
+    """Whether a training asked for ``wanted`` (float32, bfloat16 or auto) multiplies in bfloat16 on ``device``.
+
+    auto: on GPUs that have it in hardware (compute capability 8.0). On a CPU without matrix units for it, it is slower
+    than float32; it may still be asked for.
+    """
+    if wanted != "auto":
+        return wanted == "bfloat16"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.functional import silu
 
 from ldm_eval.errors import ConfigError
+from ldm_eval_native.layers import enlarge, group_norm, zeroed
 
 __all__ = ["UNet", "UNetConfig"]
 
@@ -23,7 +24,7 @@ class UNetConfig:
     """Architecture of a ``UNet``.
 
     Attributes:
-        image_channels: C of the images, 1 or 3.
+        image_channels: C of what it denoises: 1 or 3 for images, more for latents.
         channels: Feature channels at full resolution.
         multipliers: Channel multiplier of each resolution level; their number is the number of levels.
         blocks: Residual blocks per level.
@@ -48,7 +49,7 @@ class UNetConfig:
         """
         levels = len(self.multipliers)
         limits = {
-            "image_channels": (self.image_channels, 1, 4),
+            "image_channels": (self.image_channels, 1, 64),
             "channels": (self.channels, 4, 1024),
             "number of levels": (levels, 1, 6),
             "smallest multiplier": (min(self.multipliers, default=0), 1, 16),
@@ -65,23 +66,17 @@ class UNetConfig:
             raise ConfigError(f"A U-Net's channels must be a multiple of 4; found {self.channels}.")
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(8, channels), channels)
-
-
 class _ResidualBlock(nn.Module):
     """norm, SiLU, conv, + embedding, norm, SiLU, conv (starts at zero), + input."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
-        self.norm_in = _norm(inputs)
+        self.norm_in = group_norm(inputs)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.embed = nn.Linear(embedding, outputs)
-        self.norm_out = _norm(outputs)
-        self.conv_out = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm_out = group_norm(outputs)
+        self.conv_out = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         h = self.conv_in(silu(self.norm_in(x))) + self.embed(embedding)[:, :, None, None]
@@ -97,11 +92,9 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = _norm(channels)
+        self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, c, h, w = x.shape
@@ -123,13 +116,6 @@ class _Stage(nn.Module):
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.attention(self.block(x, embedding))
         return out
-
-
-def _enlarge(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Nearest-neighbour doubling, cropped; by expansion, whose backward pass is deterministic everywhere."""
-    n, c, h, w = x.shape
-    doubled = x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
-    return doubled[:, :, :height, :width]
 
 
 class UNet(nn.Module):
@@ -161,10 +147,8 @@ class UNet(nn.Module):
                 below = width
             if level:
                 self.grow.append(nn.Conv2d(width, width, 3, padding=1))
-        self.norm = _norm(below)
-        self.out = nn.Conv2d(below, config.image_channels, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        self.norm = group_norm(below)
+        self.out = zeroed(nn.Conv2d(below, config.image_channels, 3, padding=1))
 
     def _embedding(self, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         half = self.config.channels // 2
@@ -191,6 +175,6 @@ class UNet(nn.Module):
         for i, stage in enumerate(self.up):
             h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
             if (i + 1) % blocks == 0 and (i + 1) // blocks < levels:
-                h = self.grow[i // blocks](_enlarge(h, *skips[-1].shape[-2:]))
+                h = self.grow[i // blocks](enlarge(h, *skips[-1].shape[-2:]))
         out: torch.Tensor = self.out(silu(self.norm(h)))
         return out

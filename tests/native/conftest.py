@@ -12,7 +12,15 @@ from ldm_eval_native.trainer import NativeTrainer
 
 from ldm_eval.api import ImageSet, TrainRequest
 
-TINY = {"channels": 8, "multipliers": "1,2", "blocks": 1, "timesteps": 200, "sampling_steps": 20, "warmup": 5}
+TINY = {
+    "channels": 8,
+    "multipliers": "1,2",
+    "blocks": 1,
+    "timesteps": 200,
+    "sampling_steps": 20,
+    "warmup": 5,
+    "curves": False,
+}
 
 
 def image_set(n=64, side=8, channels=1, seed=0, labels=True):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ldm_eval_native.backend import load_model
-from ldm_eval_native.batches import evaluation_batch
+from ldm_eval_native.batches import PixelSource, evaluation_batch
 from ldm_eval_native.checkpoint import load_checkpoint
 
 from ldm_eval.api import SampleRequest, SamplingSettings
@@ -32,7 +32,7 @@ def trained(request, native, tmp_path_factory):
 
 
 def fixed_batch(native, schedule):
-    batch = evaluation_batch(native.image_set(seed=1), timesteps=200, seed=0, labels=False)
+    batch = evaluation_batch(PixelSource(native.image_set(seed=1)), timesteps=200, seed=0, labels=False)
     return batch, add_noise(schedule, batch.images, batch.noise, batch.t)
 
 

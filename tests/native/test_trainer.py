@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ldm_eval_native.backend import load_model
-from ldm_eval_native.batches import TrainingBatches, evaluation_batch
+from ldm_eval_native.batches import PixelSource, TrainingBatches, evaluation_batch
 from ldm_eval_native.checkpoint import load_checkpoint
 from ldm_eval_native.trainer import state_path
 
@@ -131,7 +131,7 @@ def test_flips_are_recorded_and_shown(native, tmp_path):
     assert load_checkpoint(tmp_path / "m.pt")[0].training.horizontal_flip
     data = native.image_set()
     plain, flipped = (
-        TrainingBatches(data, batch_size=64, timesteps=50, seed=0, horizontal_flip=flip).at(0).images
+        TrainingBatches(PixelSource(data), batch_size=64, timesteps=50, seed=0, horizontal_flip=flip).at(0).images
         for flip in (False, True)
     )
     mirrored = (flipped != plain).flatten(1).any(1)
@@ -142,7 +142,7 @@ def test_flips_are_recorded_and_shown(native, tmp_path):
 def test_every_epoch_shows_every_image_once(native):
     data = native.image_set(n=10)
     data.pixels[:] = np.arange(10, dtype=np.uint8)[:, None, None, None]
-    batches = TrainingBatches(data, batch_size=4, timesteps=50, seed=0)
+    batches = TrainingBatches(PixelSource(data), batch_size=4, timesteps=50, seed=0)
     seen = torch.cat([batches.at(step).images[:, 0, 0, 0] for step in range(5)])
     values = ((seen + 1) * 127.5).round().int().tolist()
     assert sorted(values[:10]) == sorted(values[10:]) == list(range(10))
@@ -150,7 +150,10 @@ def test_every_epoch_shows_every_image_once(native):
 
 
 def test_evaluation_shares_noise_between_sets_and_covers_the_schedule(native):
-    a, b = (evaluation_batch(native.image_set(seed=s), timesteps=50, seed=0, labels=False, at_most=64) for s in (0, 1))
+    a, b = (
+        evaluation_batch(PixelSource(native.image_set(seed=s)), timesteps=50, seed=0, labels=False, at_most=64)
+        for s in (0, 1)
+    )
     assert torch.equal(a.noise, b.noise)
     assert torch.equal(a.t, b.t)
     assert a.t.min() == 0
