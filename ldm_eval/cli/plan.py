@@ -41,6 +41,8 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
         ("calls to the model", f"{plan.sampling_calls:,} to sample, {scoring:,} to score"),
         ("features of", ", ".join(plan.embed) or "nothing"),
     ]
+    if plan.reconstructions:
+        rows.append(("reconstructions", f"{plan.reconstructions:,} holdout images through the autoencoder"))
     if plan.cost is not None:
         rows += [(f"time for {step}", f"about {clock(seconds)}") for step, seconds in plan.cost.parts.items()]
         rows += [
@@ -71,6 +73,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "sampling_calls": plan.sampling_calls,
         "scoring_calls": sum(score.network_calls for score in plan.scores),
         "features": list(plan.embed),
+        "reconstructions": plan.reconstructions,
         "seconds": plan.cost.seconds if plan.cost else None,
         "disk_bytes": plan.cost.disk_bytes if plan.cost else None,
     }

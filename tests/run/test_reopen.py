@@ -1,0 +1,97 @@
+"""A finished run whose checks crashed: the same command asks these again, and samples nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ldm_eval.api import Crashed, Measured
+from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.config import RunConfig
+from ldm_eval.run.pipeline import FinishedRun, run
+from ldm_eval.run.progress import Progress
+
+Run = Callable[..., FinishedRun]
+
+
+class _Watching(Progress):
+    """Remembers the stages and notes; interrupts in ``stop_in``."""
+
+    def __init__(self, stop_in: str = "") -> None:
+        self.stages: list[str] = []
+        self.notes: list[str] = []
+        self._stop_in = stop_in
+
+    def start(self, stage: str, total: int | None) -> None:
+        self.stages.append(stage)
+        if stage == self._stop_in:
+            raise KeyboardInterrupt
+
+    def advance(self, units: int = 1) -> None: ...
+    def finish(self) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def crashed(
+    configure: Callable[..., RunConfig],
+    run_once: Run,
+    real_images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> RunConfig:
+    """A finished run with one check that crashed, one that crashes always, and one that was measured with a score."""
+    given = {
+        "suite": "hostile/good_score,hostile/raises,latent/error,latent/unlucky",
+        "plugin": "hostile_plugin,latent_plugin",
+        "data": str(real_images),
+        "holdout": str(real_images),
+        "model": "latent:halves",
+        "steps": 0,
+    }
+    monkeypatch.setenv("LATENT_TODAY", "crash")
+    done = run_once(**given)
+    monkeypatch.delenv("LATENT_TODAY")
+    outcomes = {record.check: record.outcome for record in done.results.checks}
+    assert isinstance(outcomes["latent/unlucky"], Crashed)
+    return configure(**given)
+
+
+def again(config: RunConfig, watching: Progress) -> FinishedRun:
+    return run(config, Catalogue.discover((), config.plugin), watching, "another policy")
+
+
+def test_only_what_crashed_is_asked_again_and_the_rest_is_as_it_was(
+    crashed: RunConfig, run_once: Run, tmp_path: Path, real_images: Path
+) -> None:
+    folder = Path(crashed.output)
+    shards = {path: path.stat().st_mtime_ns for path in (folder / "samples").glob("*.npz")}
+    with pytest.raises(KeyboardInterrupt):  # killed on the way, it is still the run that it was
+        again(crashed, _Watching(stop_in="checks"))
+    assert (folder / "results.json").is_file()
+    watching = _Watching()
+    done = again(crashed, watching)
+    assert any("asking again: hostile/raises, latent/unlucky" in note for note in watching.notes)
+    assert not [stage for stage in watching.stages if stage.startswith(("sampling", "score"))]
+    assert shards == {path: path.stat().st_mtime_ns for path in (folder / "samples").glob("*.npz")}
+    outcomes = {record.check: record.outcome for record in done.results.checks}
+    assert isinstance(outcomes["latent/unlucky"], Measured)
+    assert isinstance(outcomes["hostile/raises"], Crashed)
+    assert isinstance(outcomes["hostile/good_score"], Measured)
+    assert not (folder / "work").exists()
+    straight = run_once(
+        suite=",".join(crashed.suite),
+        plugin=",".join(crashed.plugin),
+        data=str(real_images),
+        holdout=str(real_images),
+        model="latent:halves",
+        steps=0,
+        output=str(tmp_path / "straight"),
+    )
+    assert (folder / "results.json").read_bytes() == (straight.folder / "results.json").read_bytes()
+
+
+def test_the_policy_stays_the_one_recorded_before_sampling(crashed: RunConfig) -> None:
+    assert again(crashed, _Watching()).results.policy_digest is None
