@@ -12,7 +12,15 @@ from typing import Any, Literal, get_args, get_type_hints
 from ldm_eval.api import Scalar
 from ldm_eval.errors import ConfigError, did_you_mean
 
-__all__ = ["ENVIRONMENT_PREFIX", "ResolvedConfig", "RunConfig", "Source", "resolve_config"]
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "ResolvedConfig",
+    "RunConfig",
+    "Source",
+    "convert_setting",
+    "read_toml",
+    "resolve_config",
+]
 
 ENVIRONMENT_PREFIX = "LDM_EVAL_"
 Source = Literal["option", "environment", "file", "default"]
@@ -118,7 +126,7 @@ def resolve_config(
     values: dict[str, Any] = {}
     sources: dict[str, Source] = dict.fromkeys(known, "default")
     layers: list[tuple[Source, Mapping[str, Any]]] = [
-        ("file", _read_toml(file) if file else {}),
+        ("file", read_toml(file) if file else {}),
         ("environment", _from_environment(environment, known)),
         ("option", options),
     ]
@@ -128,7 +136,7 @@ def resolve_config(
             if name not in known:
                 hint = did_you_mean(name, known)
                 raise ConfigError(f"There is no setting '{raw_name}' (found in {_where(source, file)}).{hint}")
-            values[name] = _convert(name, raw, types[name], _where(source, file))
+            values[name] = convert_setting(name, raw, types[name], _where(source, file))
             sources[name] = source
     return ResolvedConfig(RunConfig(**values), sources)
 
@@ -138,7 +146,8 @@ def _from_environment(environment: Mapping[str, str], known: Mapping[str, Any]) 
     return {by_variable[key]: value for key, value in environment.items() if key in by_variable and value != ""}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a configuration file. Raises ConfigError when it cannot be read or is no TOML."""
     try:
         with path.open("rb") as stream:
             return tomllib.load(stream)
@@ -151,7 +160,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
-def _convert(name: str, raw: Any, kind: Any, where: str) -> Any:
+def convert_setting(name: str, raw: Any, kind: Any, where: str) -> Any:
+    """Read ``raw``, text or a value of TOML, as the type of a setting. Raises ConfigError naming ``where``."""
     wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a list of names")
     if name == "checks":
         wanted = "tables of texts, finite numbers and true or false"

@@ -6,18 +6,19 @@ The command line reads ``TrainSettings`` for its help, so what is heavy is impor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ldm_eval.api import ImageSet, Scalar, TrainerSpec, TrainProgress, TrainRequest, TrainResult
 from ldm_eval.errors import ConfigError, did_you_mean
+from ldm_eval.run.config import convert_setting, read_toml
 from ldm_eval.run.progress import Progress
 
 if TYPE_CHECKING:
     from ldm_eval.hooks.catalogue import Catalogue
 
-__all__ = ["TrainSettings", "parse_options", "train_model"]
+__all__ = ["TrainSettings", "parse_options", "resolve_settings", "train_model"]
 
 NOTES = 10
 """How often a training says its losses, evenly spread over its steps."""
@@ -77,6 +78,49 @@ def parse_options(texts: Iterable[str]) -> dict[str, Scalar]:
         if name in options:
             raise ConfigError(f"-o {text}: '{name}' was given twice.")
         options[name] = value.strip()
+    return options
+
+
+def resolve_settings(
+    given: Mapping[str, Any], options: Mapping[str, Scalar], file: Path | None = None
+) -> TrainSettings:
+    """Merge what was given with a TOML file; what was given wins, option by option.
+
+    Args:
+        given: Setting -> value; settings left out were not given.
+        options: Settings of the trainer itself that were given.
+        file: Its top-level keys are settings (``-`` and ``_`` are the same), its table ``[options]`` holds those of the
+            trainer. Paths in it count from where the command is started, as in the file of a run.
+
+    Raises:
+        ConfigError: for an unknown setting, a value of the wrong type, a file that cannot be read, or settings that no
+            trainer can use.
+    """
+    tables = read_toml(file) if file else {}
+    types = get_type_hints(TrainSettings)
+    known = [f.name for f in fields(TrainSettings) if f.name != "options"]
+    values: dict[str, Any] = {"options": {**_options_table(tables.pop("options", {}), file), **options}}
+    for raw_name, raw in tables.items():
+        name = raw_name.replace("-", "_")
+        if name not in known:
+            hint = did_you_mean(name, known) or " Settings of the trainer itself stand in a table [options]."
+            raise ConfigError(f"There is no setting '{raw_name}' (found in {file}).{hint}")
+        values[name] = convert_setting(name, raw, types[name], str(file))
+    return TrainSettings(**{**values, **given})
+
+
+def _options_table(table: Any, file: Path | None) -> dict[str, Scalar]:
+    """``[options]`` of a file; a list such as ``[1, 2, 2]`` is the text ``1,2,2`` of the command line."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(
+            f"'options' must be a table, [options], of the trainer's settings; found {table!r} in {file}."
+        )
+    options: dict[str, Scalar] = {}
+    for raw_name, raw in table.items():
+        value = ",".join(map(str, raw)) if isinstance(raw, list) else raw
+        if not isinstance(value, str | int | float | bool):
+            raise ConfigError(f"Option '{raw_name}' must be text, a number, true or false; found {raw!r} in {file}.")
+        options[raw_name.replace("-", "_")] = value
     return options
 
 

@@ -96,6 +96,80 @@ def test_settings_that_cannot_train_are_refused_before_anything_is_read(
     assert trainer.request is None
 
 
+def _file(tmp_path: Path, text: str) -> str:
+    (tmp_path / "train.toml").write_text(text)
+    return str(tmp_path / "train.toml")
+
+
+FILE = """
+data = "toy"
+output = "m.pt"
+device = "cpu"
+batch-size = 7
+learning_rate = 1
+horizontal-flip = true
+[options]
+channels = 8
+multipliers = [1, 2]
+labels = true
+save-every = 5
+"""
+
+
+def test_settings_and_the_trainers_own_may_stand_in_a_file(tmp_path: Path, trainer: _Trainer) -> None:
+    done = CliRunner().invoke(app, ["train", "--config", _file(tmp_path, FILE)], catch_exceptions=False)
+    assert done.stdout == "m.pt\n"
+    request = trainer.request
+    assert request is not None
+    assert (request.data_ref, request.holdout_ref, request.batch_size, request.seed) == ("toy", "toy:kept", 7, 0)
+    assert (request.learning_rate, request.horizontal_flip, request.resume) == (1.0, True, True)
+    assert request.output == Path("m.pt")
+    assert request.options == {"channels": 8, "multipliers": "1,2", "labels": True, "save_every": 5}
+
+
+def test_what_is_typed_wins_over_the_file(tmp_path: Path, trainer: _Trainer) -> None:
+    typed = ["--batch-size", "9", "--no-horizontal-flip", "--no-resume", "--steps", "30", "-o", "channels=16"]
+    arguments = ["train", "--config", _file(tmp_path, "steps = 20\nresume = true\n" + FILE), *typed]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    request = trainer.request
+    assert request is not None
+    assert (request.batch_size, request.horizontal_flip, request.resume, request.steps) == (9, False, False, 30)
+    assert request.options["channels"] == "16"
+    assert request.options["multipliers"] == "1,2"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("batchsize = 3", "no setting 'batchsize' (found in {file}). Did you mean 'batch_size'?"),
+        ("channels = 3", "no setting 'channels' (found in {file}). Settings of the trainer itself stand in a table"),
+        ('steps = "many"', "'steps' must be a whole number; found 'many' in {file}"),
+        ("steps = 1.5", "'steps' must be a whole number"),
+        ("learning-rate = [1]", "'learning_rate' must be a number"),
+        ('resume = "perhaps"', "'resume' must be true or false"),
+        ("options = 3", "must be a table"),
+        ("[options]\nchannels = {a = 1}", "Option 'channels' must be text"),
+        ("[options]\nday = 2026-01-01", "Option 'day' must be text"),
+        ("steps = ", "is not valid TOML"),
+        ("data = 'toy'", "--output"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_clear_error(
+    text: str, words: str, tmp_path: Path, trainer: _Trainer
+) -> None:
+    file = _file(tmp_path, text)
+    done = CliRunner().invoke(app, ["train", "--config", file])
+    assert isinstance(done.exception, ConfigError)
+    assert words.replace("{file}", file) in str(done.exception)
+    assert trainer.request is None
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path, trainer: _Trainer) -> None:
+    done = CliRunner().invoke(app, ["train", "--config", str(tmp_path / "none.toml")])
+    assert isinstance(done.exception, ConfigError)
+    assert "none.toml" in str(done.exception)
+
+
 def test_trainer_options_keep_what_follows_the_first_equals_sign() -> None:
     assert parse_options(["a-b= x=y "]) == {"a_b": "x=y"}
     with pytest.raises(ConfigError, match="twice"):
