@@ -49,7 +49,7 @@ class _Distance:
     @property
     def bias(self) -> float:
         """How much too large the distance reads at this size, to first order in 1/n; too little below 2 x dimension."""
-        return self.halves - self.whole.value
+        return max(0.0, self.halves - self.whole.value)
 
 
 @final

@@ -95,7 +95,7 @@ class LatentBackend:
         return LatentModel(ref.text.removeprefix("latent:"))
 
 
-class Error:
+class PixelError:
     """Mean absolute error of the reconstructions, and whether they stand in the order of the images."""
 
     id: ClassVar[str] = "latent/error"
@@ -112,7 +112,7 @@ class Error:
         return [_measurement(evidence, "error", error, len(made))]
 
 
-class Optional(Error):
+class OptionalError(PixelError):
     """Reads reconstructions where there are any."""
 
     id: ClassVar[str] = "latent/optional"
@@ -122,7 +122,7 @@ class Optional(Error):
         return [_measurement(evidence, "there", float(evidence.has("reconstruction")), 2)]
 
 
-class Levels(Error):
+class LevelError(PixelError):
     """The classes of the samples as the check sees them."""
 
     id: ClassVar[str] = "latent/levels"
@@ -139,7 +139,7 @@ class Levels(Error):
         ]
 
 
-class Unlucky(Error):
+class UnluckyError(PixelError):
     """Crashes while the test says so, and reads everything there is."""
 
     id: ClassVar[str] = "latent/unlucky"
@@ -161,4 +161,4 @@ def ldm_eval_backends() -> list[BackendSpec]:
 
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
-    return [CheckSpec.of(check) for check in (Error, Optional, Levels, Unlucky)]
+    return [CheckSpec.of(check) for check in (PixelError, OptionalError, LevelError, UnluckyError)]

@@ -85,7 +85,7 @@ def test_a_model_without_an_autoencoder_is_not_applicable_with_the_reason(
 
 
 def test_without_a_holdout_the_user_is_told_which_option_brings_one(run_once: Run) -> None:
-    with pytest.raises(DataError, match="needs holdout images: name real images .* with --holdout"):
+    with pytest.raises(DataError, match=r"needs holdout images: name real images .* with --holdout"):
         run_once(**LATENT, suite="latent/error")
 
 
