@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import textwrap
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ _STYLE: dict[str, Any] = {
 }
 _LOGARITHMIC_FROM = 4.0
 """From this ratio of highest to lowest loss on, the axis is logarithmic: the first steps would hide the rest."""
+
+_LABEL_CHARACTERS = 36
+"""How many characters fit beside the axis in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ def _drawing(history: LossHistory, loss_name: str) -> bytes:
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore")  # a glyph the font lacks is drawn as a box; that is no reason to stop
@@ -140,7 +145,8 @@ def _drawing(history: LossHistory, loss_name: str) -> bytes:
         _draw(axes, history)
         axes.set_title("Loss along the training")
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel(f"loss ({loss_name})")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel(textwrap.fill(f"loss ({loss_name})", _LABEL_CHARACTERS))
         figure.legend(loc="outside lower left")  # inside it would cover a curve that stays flat
         stream = io.BytesIO()
         figure.savefig(stream, format="png", metadata={"Software": None})

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ldm_eval_images.folder import read_folder
+from PIL import Image
 from typer.testing import CliRunner
 
 from ldm_eval.api import (
@@ -21,6 +25,8 @@ from ldm_eval.cli.app import app
 from ldm_eval.errors import ConfigError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.training import TrainSettings, parse_options
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def _load(ref: DataRef, split: str) -> ImageSet:
@@ -168,6 +174,31 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path, trainer: _Trainer) -> 
     done = CliRunner().invoke(app, ["train", "--config", str(tmp_path / "none.toml")])
     assert isinstance(done.exception, ConfigError)
     assert "none.toml" in str(done.exception)
+
+
+def test_a_model_trained_on_16_bits_is_evaluated_against_the_same_files(tmp_path: Path, call: Call) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "kept"):
+        (tmp_path / split).mkdir()
+        for index in range(24):
+            pixels = rng.integers(0, 65536, (8, 8), dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / split / f"{index:02d}.png")
+    (tmp_path / "train.toml").write_text(
+        'data = "train"\nholdout = "kept"\noutput = "m.safetensors"\nsteps = 3\nbatch-size = 8\ndevice = "cpu"\n'
+        "[options]\nchannels = 8\nmultipliers = [1]\nblocks = 1\nattention = 0\ntimesteps = 50\nsampling-steps = 2\n"
+    )
+    trained = call("train", "--config", "train.toml")
+    assert trained.returncode == 0, trained.stderr
+    done = call(
+        *("run", "--model", "m.safetensors", "--suite", "privacy/near_copies"),
+        *("--samples", "50", "--device", "cpu", "--output", "out", "--cache-dir", "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    digests = {record["role"]: record["digest"] for record in results["data"]}
+    assert digests["training"] == read_folder(tmp_path / "train").digest
+    assert digests["holdout"] == read_folder(tmp_path / "kept").digest
+    assert [outcome["status"] for outcome in results["outcomes"]] == ["measured"], results["outcomes"]
 
 
 def test_trainer_options_keep_what_follows_the_first_equals_sign() -> None:
