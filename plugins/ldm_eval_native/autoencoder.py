@@ -8,6 +8,7 @@ reach.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -113,22 +114,21 @@ class Reconstruction:
 class _Block(nn.Module):
     """norm, SiLU, conv, norm, SiLU, conv (starts at zero), + input."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm_in = group_norm(inputs)
-        self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm_out = group_norm(outputs)
-        self.conv_out = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.norm_in = group_norm(channels)
+        self.conv_in = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm_out = group_norm(channels)
+        self.conv_out = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.conv_in(silu(self.norm_in(x)))
-        out: torch.Tensor = self.skip(x) + self.conv_out(silu(self.norm_out(h)))
+        out: torch.Tensor = x + self.conv_out(silu(self.norm_out(h)))
         return out
 
 
-def _blocks(inputs: int, outputs: int, count: int) -> nn.Sequential:
-    return nn.Sequential(_Block(inputs, outputs), *(_Block(outputs, outputs) for _ in range(count - 1)))
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(_Block(channels) for _ in range(count)))
 
 
 class _Encoder(nn.Module):
@@ -137,10 +137,9 @@ class _Encoder(nn.Module):
     def __init__(self, config: AutoencoderConfig, widths: list[int]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(config.image_shape[0], widths[0], 3, padding=1)
-        below = [widths[0], *widths]
-        self.levels = nn.ModuleList(_blocks(a, b, config.blocks) for a, b in zip(below, widths, strict=False))
-        self.shrink = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1])
-        self.middle = _Block(widths[-1], widths[-1])
+        self.levels = nn.ModuleList(_blocks(width, config.blocks) for width in widths)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.middle = _Block(widths[-1])
         self.norm = group_norm(widths[-1])
         self.out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
@@ -162,10 +161,10 @@ class _Decoder(nn.Module):
         self._sides = config.sides[::-1][1:]
         rising = widths[::-1]
         self.stem = nn.Conv2d(config.latent_channels, rising[0], 3, padding=1)
-        self.middle = _Block(rising[0], rising[0])
-        below = [rising[0], *rising]
-        self.levels = nn.ModuleList(_blocks(a, b, config.blocks) for a, b in zip(below, rising, strict=False))
-        self.grow = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in rising[:-1])
+        self.middle = _Block(rising[0])
+        self.levels = nn.ModuleList(_blocks(width, config.blocks) for width in rising)
+        # Fewer channels at once where the pixels get more: a third less work than growing first, shrinking later.
+        self.grow = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(rising))
         self.norm = group_norm(rising[-1])
         self.out = nn.Conv2d(rising[-1], config.image_shape[0], 3, padding=1)
 

@@ -163,7 +163,8 @@ class Training(Generic[_B]):
             torch.default_generator.manual_seed(derived_seed(request.seed, "initialisation"))
             network = task.network()
         self._network = network.to(device)
-        self._average = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
+        self._weights = dict(self._network.state_dict())  # views: they change with every step
+        self._average = {name: value.clone() for name, value in self._weights.items()}
         self._optimiser = torch.optim.AdamW(
             self._network.parameters(), lr=request.learning_rate, weight_decay=options.weight_decay, fused=True
         )
@@ -234,7 +235,7 @@ class Training(Generic[_B]):
         # Early on the average follows quickly, or it would still hold the initial weights.
         keep = min(options.ema_decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, value in self._network.state_dict().items():
+            for name, value in self._weights.items():
                 self._average[name].lerp_(value, 1.0 - keep)
         memory = min(0.98, self.step / (self.step + 1))
         self._loss = memory * self._loss + (1.0 - memory) * loss.detach()
@@ -275,7 +276,7 @@ class Training(Generic[_B]):
             "format": _STATE_FORMAT,
             "settings": self._settings,
             "step": self.step,
-            "network": dict(self._network.state_dict()),
+            "network": self._weights,
             "average": self._average,
             "optimiser": self._optimiser.state_dict(),
             "loss": self._loss,
