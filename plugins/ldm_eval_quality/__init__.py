@@ -1,4 +1,4 @@
-"""Checks of quality and diversity: Fréchet distance, KID, Inception score, precision and recall."""
+"""Checks of quality and diversity: Fréchet and kernel distances, precision and recall, the variational bound, ..."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_quality.kernel_distance import KernelDistanceCheck
     from ldm_eval_quality.precision_recall import PrecisionRecallCheck
     from ldm_eval_quality.reconstruction_distance import ReconstructionDistanceCheck
+    from ldm_eval_quality.variational_bound import VariationalBoundCheck
 
     return [
         CheckSpec.of(FrechetDistanceCheck),
@@ -21,6 +22,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
         CheckSpec.of(InceptionScoreCheck),
         CheckSpec.of(PrecisionRecallCheck),
         CheckSpec.of(ReconstructionDistanceCheck),
+        CheckSpec.of(VariationalBoundCheck),
     ]
 
 

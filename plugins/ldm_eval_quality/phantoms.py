@@ -1,12 +1,15 @@
-"""Phantoms in feature space: sets whose distances are known, to prove the checks of this plugin."""
+"""Phantoms that prove the checks of this plugin: sets whose distances are known, and models whose bound is."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ldm_eval.api import Evidence, Role
+from ldm_eval.api import Denoiser, Evidence, NoiseSchedule, Role
 
-__all__ = ["classified", "copier", "gaussian", "modes"]
+__all__ = ["bound_of_law", "bound_of_memoriser", "classified", "copier", "gaussian", "modes"]
+
+_SHAPE, _VARIANCE = (1, 6, 6), 0.0625
 
 
 def gaussian(
@@ -91,3 +94,57 @@ def classified(seed: int, *, classes_drawn: int, confidence: float, classes: int
     samples = np.float32(confidence) * names[rng.integers(classes_drawn, size=n)]
     reference = np.float32(12.0) * names[rng.integers(classes, size=n)]
     return PhantomEvidence("quality/inception_score", seed, logits={"samples": samples, "reference": reference})
+
+
+def bound_of_memoriser(seed: int, *, n: int = 40, m: int = 40) -> Evidence:
+    """Scores under the closed-form optimal denoiser of the training set: cheap to code, and ruinous on holdout."""
+    from ldm_eval.diffusion.quantise import to_float
+    from ldm_eval.diffusion.schedules import linear_schedule
+    from ldm_eval.testing.denoisers import OptimalDenoiser
+
+    training, holdout = _levels(seed, n), _levels(seed + 1_000_003, m)
+    schedule = linear_schedule(1000)
+    return _bound(seed, training, holdout, schedule, OptimalDenoiser(to_float(training), schedule))
+
+
+def bound_of_law(seed: int, *, n: int = 40, m: int = 40) -> Evidence:
+    """Scores under the exact denoiser of the law that both sets are drawn from: the gap is 0 in expectation."""
+    import torch
+
+    from ldm_eval.diffusion.schedules import linear_schedule
+    from ldm_eval.testing.denoisers import GaussianDenoiser
+
+    schedule = linear_schedule(1000)
+    denoiser = GaussianDenoiser(torch.zeros(_SHAPE), _VARIANCE, schedule)
+    return _bound(seed, _levels(seed, n), _levels(seed + 1_000_003, m), schedule, denoiser)
+
+
+def _levels(seed: int, n: int) -> NDArray[np.uint8]:
+    """``(n, 1, 6, 6)``: N(0, 1/16) in every pixel of the model's range [-1, 1], rounded to the 256 levels."""
+    rng = np.random.default_rng((seed, 5))
+    values = 127.5 * (1 + _VARIANCE**0.5 * rng.standard_normal((n, *_SHAPE)))
+    return np.asarray(np.rint(values).clip(0, 255), dtype=np.uint8)
+
+
+def _bound(
+    seed: int, training: NDArray[np.uint8], holdout: NDArray[np.uint8], schedule: NoiseSchedule, denoiser: Denoiser
+) -> Evidence:
+    import torch
+
+    from ldm_eval.api import DiffusionParts, Scores
+    from ldm_eval.diffusion.quantise import to_float
+    from ldm_eval.testing.evidence import PhantomEvidence, image_set
+    from ldm_eval_quality.variational_bound_score import VARIATIONAL_BOUND, score
+
+    parts = DiffusionParts(schedule, denoiser, _SHAPE, torch.device("cpu"))
+    sets: dict[Role, NDArray[np.uint8]] = {"training": training, "holdout": holdout}
+    scores = {
+        role: Scores(np.arange(len(pixels)), score(parts, to_float(pixels), seed, VARIATIONAL_BOUND.parameters))
+        for role, pixels in sets.items()
+    }
+    return PhantomEvidence(
+        "quality/variational_bound",
+        seed,
+        images={role: image_set(pixels, role) for role, pixels in sets.items()},
+        scores={VARIATIONAL_BOUND.name: scores},
+    )
