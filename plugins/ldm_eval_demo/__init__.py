@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from ldm_eval.api import DataRef, DatasetSpec, ImageSet, ModelSpec
+from ldm_eval.api import (
+    AttributeClassifier,
+    AttributeClassifierSpec,
+    AttributeContext,
+    DataRef,
+    DatasetSpec,
+    ImageSet,
+    ModelSpec,
+)
 from ldm_eval.hooks import hookimpl
+
+if TYPE_CHECKING:
+    from ldm_eval_demo.classifier import Attribute
 
 PORTRAITS = "portraits"
 """What the user types after ``--data`` for the painted portraits."""
 
 _HERE = Path(__file__).parent
+_TOLD: Final[tuple[Attribute, ...]] = ("skin tone", "age band")
 
 
 def _recognises(ref: DataRef) -> float:
@@ -19,6 +33,12 @@ def _recognises(ref: DataRef) -> float:
 
 def _recognises_portraits(ref: DataRef) -> float:
     return 1.0 if ref.name_and_split[0] == PORTRAITS else 0.0
+
+
+def _load_classifier(attribute: Attribute, context: AttributeContext) -> AttributeClassifier:
+    from ldm_eval_demo.classifier import load_classifier
+
+    return load_classifier(attribute, context)
 
 
 def _load_portraits(ref: DataRef, split: str) -> ImageSet:
@@ -55,6 +75,22 @@ def ldm_eval_datasets() -> list[DatasetSpec]:
             load=_load_portraits,
             holdout_split="holdout",
         ),
+    ]
+
+
+@hookimpl
+def ldm_eval_attribute_classifiers() -> list[AttributeClassifierSpec]:
+    """Classifiers of the portraits' skin tone and age band, made for them alone."""
+    return [
+        AttributeClassifierSpec(
+            name=f"demo-{attribute.replace(' ', '-')}",
+            summary=f"Small network that tells the {attribute} of the demo's portraits, its errors counted on others",
+            needs_labels=True,
+            load=partial(_load_classifier, attribute),
+            attribute=attribute,
+            made_for=(PORTRAITS,),
+        )
+        for attribute in _TOLD
     ]
 
 
