@@ -1,4 +1,4 @@
-"""A tiny model trained once for all tests of the native backend."""
+"""Tiny models trained once for all tests of the native backend."""
 
 import hashlib
 from dataclasses import replace
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from ldm_eval_native.autoencoder_trainer import AutoencoderTrainer
 from ldm_eval_native.trainer import NativeTrainer
 
 from ldm_eval.api import ImageSet, TrainRequest
@@ -18,6 +19,15 @@ TINY = {
     "blocks": 1,
     "timesteps": 200,
     "sampling_steps": 20,
+    "warmup": 5,
+    "curves": False,
+}
+
+TINY_AUTOENCODER = {
+    "channels": 8,
+    "multipliers": "1,2",
+    "latent_channels": 3,
+    "downsampling": 2,
     "warmup": 5,
     "curves": False,
 }
@@ -35,8 +45,8 @@ def image_set(n=64, side=8, channels=1, seed=0, labels=True):
     return ImageSet("squares", "train", pixels, tuple(map(str, range(n))), digest, labels=classes)
 
 
-def training_request(output: Path, **changes) -> TrainRequest:
-    options = {**TINY, **changes.pop("options", {})}
+def training_request(output: Path, tiny=TINY, **changes) -> TrainRequest:
+    options = {**tiny, **changes.pop("options", {})}
     request = TrainRequest(
         data=image_set(),
         data_ref="squares",
@@ -58,6 +68,10 @@ def train(output: Path, report=lambda progress: None, **changes):
     return NativeTrainer().train(training_request(output, **changes), report)
 
 
+def train_autoencoder(output: Path, report=lambda progress: None, **changes):
+    return AutoencoderTrainer().train(training_request(output, TINY_AUTOENCODER, **changes), report)
+
+
 @pytest.fixture(scope="session")
 def checkpoint_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("native") / "tiny.pt"
@@ -73,9 +87,25 @@ def conditional_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def autoencoder_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("native") / "ae.pt"
+    train_autoencoder(path, steps=150)
+    return path
+
+
+@pytest.fixture(scope="session")
+def latent_file(autoencoder_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("native") / "latent.pt"
+    train(path, steps=200, options={"autoencoder": str(autoencoder_file), "prediction": "v"})
+    return path
+
+
+@pytest.fixture(scope="session")
 def native():
     """The helpers above, for tests that train or build sets themselves."""
-    return SimpleNamespace(train=train, request=training_request, image_set=image_set)
+    return SimpleNamespace(
+        train=train, train_autoencoder=train_autoencoder, request=training_request, image_set=image_set
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
