@@ -40,6 +40,15 @@ def nothing(images) -> np.ndarray:
     return np.zeros((len(images), 1), dtype=np.float32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """The network is so small that threads cost more than they bring, above all beside other tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def classifiers() -> dict[str, PortraitClassifier]:
     return {name: load_classifier(name, context(name, split("holdout"))) for name in ATTRIBUTES}
@@ -137,14 +146,14 @@ def test_nuisance_costs_little(classifiers):
 
 def test_labels_that_mean_nothing_teach_nothing():
     """Trained alike on true and on shuffled labels: one recognises other portraits, one is at chance."""
-    sitters = draw(Quotas(tones=(200, 200, 200), ages=(200, 200, 200), glasses=150), 31)
+    sitters = draw(Quotas(tones=(100, 100, 100), ages=(100, 100, 100), glasses=75), 31)
     pixels, fresh = render(sitters), draw(Quotas(tones=(100, 100, 100), ages=(100, 100, 100), glasses=75), 32)
     shown = torch.from_numpy(render(fresh)).float() / 127.5 - 1
     generator = np.random.default_rng(0)
     shuffled = [generator.permutation(sitters.tone), generator.permutation(sitters.age)]
 
     def recognised(tones, ages) -> list[float]:
-        network, _ = train(pixels, tones, ages, epochs=4, seed=1)
+        network, _ = train(pixels, tones, ages, epochs=6, seed=1)
         with torch.inference_mode():
             heads = network(shown)
         return [
