@@ -11,7 +11,7 @@ from ldm_eval.run.events import EventLog
 from ldm_eval.run.evidence import EvidenceFolder
 from ldm_eval.run.jobs import CheckJob, ScoreJob
 from ldm_eval.run.models import FoundModel
-from ldm_eval.run.plan import PlannedCheck, PlannedScore
+from ldm_eval.run.plan import PlannedCheck, PlannedScore, needed_roles
 from ldm_eval.run.progress import Progress
 from ldm_eval.run.supervisor import Supervisor, WorkerLost
 from ldm_eval.store.atomic import read_json, write_json
@@ -56,7 +56,7 @@ class Failures:
     def spoil(self, planned: PlannedCheck) -> CheckOutcome | None:
         """How a check ends whose inputs could not be computed; None when all are there."""
         needs = planned.spec.needs
-        if self.reconstruction and "reconstruction" in (*needs.roles, *needs.features, *needs.logits):
+        if self.reconstruction and "reconstruction" in needed_roles(needs):
             return Crashed(f"the holdout images could not be reconstructed: {self.reconstruction}")
         if needs.attributes and self.attributes is not None:
             return self.attributes
@@ -74,8 +74,8 @@ def compute_scores(
     """Compute the white-box scores that are not there yet; returns (name, role) -> error for those that failed."""
     failed: dict[tuple[str, Role], str] = {}
     for score in scores:
-        if at.evidence.score_path(score.spec.name, score.role).is_file():
-            continue
+        if score.role not in at.evidence.roles or at.evidence.score_path(score.spec.name, score.role).is_file():
+            continue  # there are no such images after all, or an interrupted run has scored them
         job = ScoreJob(
             name=score.spec.name,
             function=score.spec.function,

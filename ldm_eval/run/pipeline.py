@@ -29,7 +29,7 @@ from ldm_eval.run.measure import Failures, Measuring, compute_scores, run_checks
 from ldm_eval.run.prepare import Prepared, prepare
 from ldm_eval.run.progress import Progress
 from ldm_eval.run.reconstruct import reconstruct
-from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only
+from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_other_samples
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
@@ -75,6 +75,8 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         with _torch_threads(prepared.threads):
             measuring = only(prepared, crashed) if before else prepared
             done = _measure_all(measuring, folder, progress, events)
+        if before:
+            refuse_other_samples(before, done.sets["samples"], path)
         results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest)
         save_results(results, path)
         events.write("finished")
@@ -165,10 +167,11 @@ def _label(
     evidence: EvidenceFolder,
 ) -> CheckOutcome | None:
     """Label the images; returns how the checks that need labels end when that is not possible."""
-    if not prepared.plan.attribute_roles:
+    roles = tuple(role for role in prepared.plan.attribute_roles if role in sets)
+    if not roles:
         return None
     try:
-        labels = label_sets(prepared.attributes, prepared.plan.attribute_roles, sets, features, prepared.config.seed)
+        labels = label_sets(prepared.attributes, roles, sets, features, prepared.config.seed)
         for role, found in labels.items():
             evidence.save_attributes(role, found)
     except StoreError:

@@ -11,7 +11,7 @@ from ldm_eval.errors import ConfigError, DataError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
 from ldm_eval.run.reconstruct import why_not
 
-__all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "narrowed", "select_checks"]
+__all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "narrowed", "needed_roles", "select_checks"]
 
 DEFAULT_SAMPLES = 1000
 
@@ -224,14 +224,14 @@ class _Given:
         return known
 
 
-def _roles(needs: Needs) -> set[Role]:
+def needed_roles(needs: Needs) -> set[Role]:
     """Every role that must be there."""
     scored = {role for score in needs.scores for role in score.roles}
     return {*needs.roles, *needs.features, *needs.logits, *needs.attributes, *scored} - {*needs.optional}
 
 
 def _reconstructs(spec: CheckSpec) -> bool:
-    return "reconstruction" in {*_roles(spec.needs), *spec.needs.optional}
+    return "reconstruction" in {*needed_roles(spec.needs), *spec.needs.optional}
 
 
 def _no_autoencoder(checks: Sequence[CheckSpec], model: LoadedModel, sets: Mapping[Role, ImageSet]) -> str:
@@ -248,7 +248,7 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
     needs = spec.needs
     if given.samples < needs.samples:
         return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {given.samples}")
-    roles = _roles(needs)
+    roles = needed_roles(needs)
     if "reconstruction" in roles and given.no_autoencoder:
         return PlannedCheck(spec, given.no_autoencoder)
     for role in _ordered(roles - {*given.sizes}):

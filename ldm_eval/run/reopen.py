@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from ldm_eval.api import Crashed
+from ldm_eval.api import Crashed, ImageSet
+from ldm_eval.errors import StoreError
 from ldm_eval.run.folder import RunFolder
 from ldm_eval.run.measure import record_outcome
 from ldm_eval.run.plan import narrowed
 from ldm_eval.run.prepare import Prepared
 from ldm_eval.store.results import Results
 
-__all__ = ["crashed_checks", "lay_out_outcomes", "only"]
+__all__ = ["crashed_checks", "lay_out_outcomes", "only", "refuse_other_samples"]
 
 
 def crashed_checks(results: Results) -> tuple[str, ...]:
@@ -33,3 +35,16 @@ def only(prepared: Prepared, checks: tuple[str, ...]) -> Prepared:
     """
     plan = replace(narrowed(prepared.plan, checks), reconstructions=prepared.plan.reconstructions)
     return replace(prepared, plan=plan)
+
+
+def refuse_other_samples(before: Results, samples: ImageSet, folder: Path) -> None:
+    """Never put numbers of two sets of samples into one document.
+
+    Raises:
+        StoreError: when the samples were lost meanwhile and came out otherwise (another driver, another processor).
+    """
+    if before.artifacts.get("samples") != samples.digest:
+        raise StoreError(
+            f"The samples in {folder} were made again and are not those that its results are about; "
+            "measure them all anew with --no-resume."
+        )

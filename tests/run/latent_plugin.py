@@ -29,6 +29,7 @@ from ldm_eval.api import (
     Phantoms,
     SampleRequest,
     SamplingSettings,
+    ScoreSpec,
 )
 from ldm_eval.hooks import hookimpl
 
@@ -139,6 +140,21 @@ class LevelError(PixelError):
         ]
 
 
+class ScoredError(PixelError):
+    """Reads a white-box score of the reconstructions."""
+
+    id: ClassVar[str] = "latent/scored"
+    needs: ClassVar[Needs] = Needs(scores=(ScoreSpec("sum", "latent_plugin:level_score", ("reconstruction",), 9, 1),))
+
+    def run(self, evidence: Evidence) -> Sequence[Finding]:
+        values = evidence.scores("sum", "reconstruction").values
+        return [_measurement(evidence, "sum", float(values.mean()), len(values))]
+
+
+def level_score(parts: Any, images: torch.Tensor, seed: int, parameters: Any) -> Any:
+    return images.flatten(1).mean(dim=1, keepdim=True).numpy()
+
+
 class UnluckyError(PixelError):
     """Crashes while the test says so, and reads everything there is."""
 
@@ -161,4 +177,4 @@ def ldm_eval_backends() -> list[BackendSpec]:
 
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
-    return [CheckSpec.of(check) for check in (PixelError, OptionalError, LevelError, UnluckyError)]
+    return [CheckSpec.of(check) for check in (PixelError, OptionalError, LevelError, ScoredError, UnluckyError)]

@@ -39,12 +39,13 @@ def pixels_of(path: Path) -> np.ndarray:
 def test_reconstructions_are_those_of_the_holdout_image_by_image_and_nothing_of_them_stays(
     run_once: Run, real_images: Path
 ) -> None:
-    done = run_once(**LATENT, suite="latent/error", holdout=str(real_images))
-    (measurement,) = done.results.measurements
+    done = run_once(**LATENT, suite="latent/error,latent/scored", holdout=str(real_images))
+    measurement, score = done.results.measurements
     images = pixels_of(real_images)
     expected = np.abs(images - two_by_two_means(images)).mean()
     assert measurement.value == pytest.approx(expected, abs=0.3)  # means at half a level are rounded either way
     assert measurement.n == 40
+    assert score.n == 9
     (record,) = (record for record in done.results.data if record.role == "reconstruction")
     assert "after the model's autoencoder" in record.name
     assert record.n == 40
@@ -103,13 +104,16 @@ def test_an_autoencoder_that_breaks_spoils_only_the_checks_that_need_it(
     run_once: Run, real_images: Path, kind: str, error: str
 ) -> None:
     done = run_once(
-        **LATENT | {"model": f"latent:{kind}"}, suite="latent/error,latent/levels", holdout=str(real_images)
+        **LATENT | {"model": f"latent:{kind}"},
+        suite="latent/error,latent/levels,latent/scored",
+        holdout=str(real_images),
     )
     outcomes = {record.check: record.outcome for record in done.results.checks}
-    crashed = outcomes["latent/error"]
-    assert isinstance(crashed, Crashed)
-    assert crashed.error.startswith("the holdout images could not be reconstructed: ")
-    assert re.search(error, crashed.error)
+    for check in ("latent/error", "latent/scored"):
+        crashed = outcomes[check]
+        assert isinstance(crashed, Crashed)
+        assert crashed.error.startswith("the holdout images could not be reconstructed: ")
+        assert re.search(error, crashed.error)
     assert isinstance(outcomes["latent/levels"], Measured)
 
 

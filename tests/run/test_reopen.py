@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ldm_eval.api import Crashed, Measured
+from ldm_eval.api import Crashed, Images, Measured
+from ldm_eval.errors import StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.pipeline import FinishedRun, run
@@ -91,6 +92,22 @@ def test_only_what_crashed_is_asked_again_and_the_rest_is_as_it_was(
         output=str(tmp_path / "straight"),
     )
     assert (folder / "results.json").read_bytes() == (straight.folder / "results.json").read_bytes()
+
+
+def test_samples_that_came_out_otherwise_are_not_mixed_with_old_numbers(
+    crashed: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from latent_plugin import LatentModel
+
+    folder = Path(crashed.output)
+    before = (folder / "results.json").read_bytes()
+    for shard in (folder / "samples").glob("*.npz"):
+        shard.unlink()
+    made = LatentModel.generate
+    monkeypatch.setattr(LatentModel, "generate", lambda self, requests: Images(made(self, requests).pixels + 0.5))
+    with pytest.raises(StoreError, match="not those that its results are about"):
+        again(crashed, _Watching())
+    assert (folder / "results.json").read_bytes() == before
 
 
 def test_the_policy_stays_the_one_recorded_before_sampling(crashed: RunConfig) -> None:
