@@ -93,6 +93,24 @@ def test_the_law_tends_to_the_data(name):
     assert all(law.mean == pytest.approx(DATA.mean, abs=2e-3) for law in laws)
 
 
+WEAK_STEPS = (40, 80, 160, 320, 640)
+
+
+def weak_errors(name, eta=0.0):
+    """Error of the standard deviation against N(.4, .5^2), on a schedule so fine that only the steps show."""
+    schedule = linear_schedule(100_000)
+    laws = [sampled_moments(DATA, schedule, SamplingSettings(name, steps, eta=eta)) for steps in WEAK_STEPS]
+    return [abs(math.sqrt(law.variance) - math.sqrt(DATA.variance)) for law in laws]
+
+
+@pytest.mark.parametrize(("name", "eta"), [("ddpm", 0.0), ("ddpm-beta", 0.0), ("ddim", 0.5), ("ddim-karras", 1.0)])
+def test_samplers_that_draw_noise_are_of_first_weak_order(name, eta):
+    """Their samples have no path to compare, but their law has an exact error; it halves with the step."""
+    found = [before / after for before, after in itertools.pairwise(weak_errors(name, eta))]
+    assert all(1.4 < ratio < 2.4 for ratio in found), found
+    assert 1.75 < found[-1] < 2.2, found
+
+
 class Tutorial(Sampler):
     """The often-copied update: eps is not divided by sqrt(1 - alpha_bar) and no noise is added."""
 
@@ -154,7 +172,11 @@ def test_wrong_updates_miss_the_limit(wrong, steps):
 
 
 def main():
-    """Print what the wrong updates make of N(.4, .5^2): ``python tests/diffusion/test_limits.py``."""
+    """Print weak orders and what the wrong updates make of N(.4, .5^2): ``python tests/diffusion/test_limits.py``."""
+    for name, eta in (("ddpm", 0.0), ("ddpm-beta", 0.0), ("ddim", 0.5), ("ddim-karras", 1.0)):
+        errors = weak_errors(name, eta)
+        falls = " ".join(f"{before / after:.2f}" for before, after in itertools.pairwise(errors))
+        print(f"{name:12s} eta {eta}: {WEAK_STEPS} steps: {' '.join(f'{e:.1e}' for e in errors)}; ratios {falls}")
     schedule = linear_schedule(1000)
     for steps in (25, 250, 1000):
         for name in ("ddpm", "ddpm-beta"):

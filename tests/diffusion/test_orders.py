@@ -35,11 +35,11 @@ class FixedStarts:
         return torch.tensor(STARTS, dtype=torch.float64).reshape(-1, 1, 1, 1)
 
 
-def denoiser(law):
+def denoiser(law, kind="epsilon"):
     weights, means, stds = (torch.tensor(values, dtype=torch.float64) for values in LAWS[law])
     if law == "gaussian":
-        return GaussianDenoiser(means.reshape(1, 1, 1), float(stds[0]) ** 2, SCHEDULE)
-    return MixtureDenoiser(weights, means.reshape(-1, 1, 1, 1), (stds**2).reshape(-1, 1, 1, 1), SCHEDULE)
+        return GaussianDenoiser(means.reshape(1, 1, 1), float(stds[0]) ** 2, SCHEDULE, kind)
+    return MixtureDenoiser(weights, means.reshape(-1, 1, 1, 1), (stds**2).reshape(-1, 1, 1, 1), SCHEDULE, kind)
 
 
 def flow_limit(law):
@@ -111,6 +111,17 @@ def test_at_equal_network_calls_second_order_is_closer_than_ddim(law):
 def test_uniform_spacing_costs_dpm_solver_its_order_but_it_stays_closer_than_ddim(law):
     for multistep, ddim in zip(errors(named("dpm-solver++"), law), errors(named("ddim"), law), strict=True):
         assert multistep < ddim
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", ["ddim", "ddim-karras", *SECOND_ORDER, "dpm-solver++"])
+def test_the_errors_are_those_of_every_prediction(name, law):
+    ends = {
+        kind: named(name)(STEPS[0]).sample(denoiser(law, kind), SCHEDULE, FixedStarts(), (1, 1, 1))
+        for kind in ("epsilon", "x0", "v")
+    }
+    for other in ("x0", "v"):
+        torch.testing.assert_close(ends[other], ends["epsilon"], rtol=0, atol=1e-10)
 
 
 class WholeExtrapolation(Sampler):

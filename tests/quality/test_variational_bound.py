@@ -26,7 +26,7 @@ from ldm_eval.testing.limits import Moments
 SHAPE = (1, 6, 6)
 LAW = Moments(0.1, 0.0625)
 PARAMETERS = VARIATIONAL_BOUND.parameters
-RUNS, EACH = 200, 40
+RUNS, EACH = 120, 40
 
 
 class Identity:
@@ -97,7 +97,7 @@ def test_strata_of_any_chain_cover_it():
     [("linear", 1000, "beta"), ("cosine", 1000, "posterior"), ("zero-terminal-snr", 300, "beta")],
 )
 def test_the_estimate_is_unbiased_and_its_intervals_hold_the_exact_bound(space, name, timesteps, variance):
-    """200 runs of 40 images. Accepted: 95 % within its binomial region (0.001 either side), every column at 4.5 s.e."""
+    """120 runs of 40 images. Accepted: 95 % within its binomial region (0.001 either side), every column at 4.5 s.e."""
     schedule = make_schedule(name, timesteps)
     bound = exact_bound(schedule, space, variance)
     values = score(parts(schedule, space=space), images(RUNS * EACH, space), 3, {**PARAMETERS, "variance": variance})
