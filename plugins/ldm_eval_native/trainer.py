@@ -92,6 +92,11 @@ def _autoencoder(request: TrainRequest, options: TrainingOptions) -> StoredAutoe
             f"The autoencoder {path} was trained on images of shape {made_for}; those of '{request.data_ref}' have "
             f"{request.data.shape}. Train an autoencoder on such images first (--trainer autoencoder)."
         )
+    if request.holdout is not None and autoencoder.training.data_digest == request.holdout.digest:
+        raise DataError(
+            f"The autoencoder {path} was trained on the images that '{request.holdout_ref}' keeps aside, so nothing "
+            "would be held out. Train it on other images, or name another --holdout."
+        )
     autoencoder.network(path)  # refuses weights that do not fit, before anything is spent
     # Latents are learned from the very weights that ship, so rounding comes first.
     return autoencoder.rounded_to(torch.float16) if options.weights == "float16" else autoencoder

@@ -1,8 +1,9 @@
 """Both stages of a latent model: trained, stored, resumed, sampled and opened."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from ldm_eval_native.autoencoder_file import load_autoencoder
@@ -14,7 +15,7 @@ from ldm_eval.api import SampleRequest, SamplingSettings
 from ldm_eval.diffusion.parameterisation import add_noise, predict
 from ldm_eval.diffusion.quantise import to_float
 from ldm_eval.diffusion.randomness import sample_seed
-from ldm_eval.errors import ConfigError, ModelError
+from ldm_eval.errors import ConfigError, DataError, ModelError
 
 # Largest difference of a float32 pixel in [-1, 1] between batch sizes: convolutions sum in another order.
 BATCH_TOLERANCE = 5e-4
@@ -163,6 +164,23 @@ def test_a_sample_does_not_depend_on_its_batch(model, settings):
     assert whole.abs().max() <= 1.0
     for batch in (3, 16):
         assert (drawn(model, range(70), batch, settings) - whole).abs().max() < BATCH_TOLERANCE
+
+
+def test_an_autoencoder_that_learned_the_holdout_is_refused(native, tmp_path):
+    native.train_autoencoder(tmp_path / "ae.pt", data=native.image_set(seed=1), holdout=None, holdout_ref="")
+    with pytest.raises(DataError, match="nothing would be held out"):
+        native.train(tmp_path / "m.pt", options={"autoencoder": str(tmp_path / "ae.pt")})
+
+
+def test_sixteen_bit_images_train_both_stages(native, tmp_path):
+    eight = native.image_set()
+    sixteen = replace(eight, pixels=eight.pixels.astype(np.uint16) * 257)
+    same = {"data": sixteen, "holdout": None, "holdout_ref": ""}
+    native.train_autoencoder(tmp_path / "ae.pt", **same)
+    native.train(tmp_path / "m.pt", options={"autoencoder": str(tmp_path / "ae.pt")}, **same)
+    native.train_autoencoder(tmp_path / "ae8.pt", holdout=None, holdout_ref="")
+    found, expected = (load_autoencoder(tmp_path / name) for name in ("ae.pt", "ae8.pt"))
+    assert all(torch.allclose(found.weights[name], expected.weights[name], atol=1e-5) for name in expected.weights)
 
 
 def test_samples_look_like_the_training_images(model, native):
