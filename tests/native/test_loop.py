@@ -152,3 +152,13 @@ def test_damaged_losses_are_refused(native, tmp_path):
 def test_the_state_lies_beside_every_kind_of_output(tmp_path):
     names = {"m.pt": "m.state.pt", "m.safetensors": "m.state.pt", "m.v2": "m.v2.state.pt", "m": "m.state.pt"}
     assert {name: state_path(tmp_path / name).name for name in names} == names
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_in_bfloat16_and_resumes_bit_for_bit(stage, tmp_path):
+    same = {"device": "cuda", "options": {"save_every": 6}}
+    stage(tmp_path / "a.pt", steps=12, **same)
+    stage(tmp_path / "b.pt", steps=6, **same)
+    stage(tmp_path / "b.pt", steps=12, resume=True, **same)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["settings"]["precision"] == "bfloat16"
