@@ -363,3 +363,36 @@ def test_the_score_costs_what_the_plan_says():
     counting = Counting()
     score(parts(make_schedule("linear", 1000), counting), images(2), 0, PARAMETERS)
     assert counting.calls == VARIATIONAL_BOUND.calls_per_image == 22
+
+
+def main():
+    """Print coverage, and what fewer calls cost: ``python tests/quality/test_variational_bound.py`` (minutes)."""
+    schedule = make_schedule("linear", 1000)
+    for space in ("pixels", "latents"):
+        bound, held, level, means = exact_bound(schedule, space, "beta"), 0, 0, []
+        for seed in range(10, 18):
+            values = score(parts(schedule, space=space), images(5000, space, seed), seed, PARAMETERS)
+            totals = values[:, Layout.HEADER :].astype(np.float64).sum(axis=1)
+            means.append(totals.mean())
+            runs = totals.reshape(-1, EACH)
+            held += sum(i.low <= bound.total <= i.high for i in (mean_of(run).interval for run in runs))
+            level += sum(
+                i.low <= 0.0 <= i.high
+                for i in (difference_of_means(a, b).interval for a, b in zip(runs[:-1:2], runs[1::2], strict=True))
+            )
+        print(f"{space}: exact {bound.total:.4f}, found {np.mean(means):.4f}; held {held} of 1000, gap {level} of 496")
+    for singles, count in ((8, 24), (4, 16), (3, 12), (2, 8), (1, 4)):
+        parameters = {**PARAMETERS, "singles": singles, "strata": count}
+        twice = [
+            score(parts(schedule), images(2000), seed, parameters)[:, Layout.HEADER :].sum(axis=1) for seed in (0, 1)
+        ]
+        drawn = float(np.sqrt(np.mean((twice[0] - twice[1]) ** 2) / 2))
+        print(f"{singles} + {count}: {singles + count + 2} calls, sd {twice[0].std():.3f}, of draws {drawn:.3f}")
+    for seed in (1, 2):
+        for make in (phantoms.bound_of_law, phantoms.bound_of_memoriser):
+            found = measured(VariationalBoundCheck().run(make(seed)))
+            print(make.__name__, seed, [(o.value, o.interval.low, o.interval.high) for o in found.values()])
+
+
+if __name__ == "__main__":
+    main()
