@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -111,21 +111,30 @@ def timed(run: Callable[[], object]) -> Seconds:
     return Seconds(time.perf_counter() - start, time.process_time() - busy)
 
 
+@dataclass(slots=True)
+class Watch:
+    """The forward passes seen: how long each took, and the network of the last."""
+
+    seconds: list[float] = field(default_factory=list)
+    network: UNet | None = None
+
+
 @contextmanager
-def network_seconds() -> Iterator[list[float]]:
-    """Collect the seconds of every forward pass of a U-Net."""
-    seconds: list[float] = []
+def watched() -> Iterator[Watch]:
+    """See every forward pass of a U-Net."""
+    watch = Watch()
     forward = UNet.forward
 
-    def watched(self: UNet, *args: torch.Tensor | None) -> torch.Tensor:
+    def timed_forward(self: UNet, *args: torch.Tensor | None) -> torch.Tensor:
         start = time.perf_counter()
         output = forward(self, *args)  # type: ignore[arg-type]
-        seconds.append(time.perf_counter() - start)
+        watch.seconds.append(time.perf_counter() - start)
+        watch.network = self
         return output
 
-    UNet.forward = watched  # type: ignore[assignment,method-assign]
+    UNet.forward = timed_forward  # type: ignore[assignment,method-assign]
     try:
-        yield seconds
+        yield watch
     finally:
         UNet.forward = forward  # type: ignore[method-assign]
 
@@ -133,26 +142,28 @@ def network_seconds() -> Iterator[list[float]]:
 def measure(size: Size, sampler: str, steps: int, rounds: int, folder: Path) -> Overhead:
     """``rounds`` pairs, each in the other order than the one before, after one of each to warm up."""
     model = load(size, folder)
-    network = random_network(size.config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = SamplingSettings(sampler, steps)
     calls = model.network_calls(settings)
     wanted = requests(settings)
-    theirs = bare(network, size.shape, calls)
 
     def ours() -> None:
         model.generate(wanted)
 
-    ours()
+    with watched() as first:
+        ours()
+    if first.network is None:
+        raise SystemExit("generate did not call its network.")
+    theirs = bare(first.network, size.shape, calls)
     theirs()
     pairs, outside = [], []
     for i in range(rounds):
-        with network_seconds() as inside:
+        with watched() as watch:
             if i % 2:
                 mine, peer = timed(ours), timed(theirs)
-                network_only = sum(inside[:calls])
+                network_only = sum(watch.seconds[:calls])
             else:
                 peer, mine = timed(theirs), timed(ours)
-                network_only = sum(inside[calls:])
+                network_only = sum(watch.seconds[calls:])
         pairs.append((mine, peer))
         outside.append(1 - network_only / mine.wall)
     return Overhead(
