@@ -29,7 +29,7 @@ from ldm_eval.run.measure import Failures, Measuring, compute_scores, run_checks
 from ldm_eval.run.prepare import Prepared, prepare
 from ldm_eval.run.progress import Progress
 from ldm_eval.run.reconstruct import reconstruct
-from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_other_samples
+from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_other_images
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
@@ -75,8 +75,6 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         with _torch_threads(prepared.threads):
             measuring = only(prepared, crashed) if before else prepared
             done = _measure_all(measuring, folder, progress, events)
-        if before:
-            refuse_other_samples(before, done.sets["samples"], path)
         results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest)
         save_results(results, path)
         events.write("finished")
@@ -98,6 +96,7 @@ def _measure_all(prepared: Prepared, folder: RunFolder, progress: Progress, even
     sets["samples"] = _generate(prepared, folder, progress)
     events.write("sampled", images=len(sets["samples"]))
     unreconstructed = _reconstruct(prepared, folder, sets, progress)
+    refuse_other_images(folder, sets)
     features = _embed(prepared, sets, progress)
     events.write("embedded", sets=len(features))
     evidence = _lay_out(prepared, folder, sets, features)

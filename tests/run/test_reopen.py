@@ -105,9 +105,55 @@ def test_samples_that_came_out_otherwise_are_not_mixed_with_old_numbers(
         shard.unlink()
     made = LatentModel.generate
     monkeypatch.setattr(LatentModel, "generate", lambda self, requests: Images(made(self, requests).pixels + 0.5))
-    with pytest.raises(StoreError, match="not those that its results are about"):
-        again(crashed, _Watching())
+    watching = _Watching()
+    with pytest.raises(StoreError, match=r"\(samples\) were made again and are not those that its results are about"):
+        again(crashed, watching)
+    assert "checks" not in watching.stages  # nor is an outcome left that a later attempt would take over
     assert (folder / "results.json").read_bytes() == before
+
+
+def test_reconstructions_that_came_out_otherwise_are_not_mixed_with_old_numbers(
+    crashed: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the old distance and the digest of the new images would stand in one document."""
+    from latent_plugin import Autoencoder
+
+    before = (Path(crashed.output) / "results.json").read_bytes()
+    decode = Autoencoder.decode
+    with monkeypatch.context() as otherwise:
+        otherwise.setattr(Autoencoder, "decode", lambda self, latents: decode(self, latents) + 0.1)
+        with pytest.raises(StoreError, match=r"\(reconstruction\) were made again"):
+            again(crashed, _Watching())
+    (Path(crashed.output) / "work" / "reconstruction.npy").unlink()
+    with monkeypatch.context() as otherwise:
+        otherwise.setattr(Autoencoder, "decode", lambda self, latents: latents)
+        with pytest.raises(StoreError, match=r"\(reconstruction\) were made again"):
+            again(crashed, _Watching())
+    assert (Path(crashed.output) / "results.json").read_bytes() == before
+
+
+def test_an_interrupted_run_takes_over_no_outcome_of_other_samples(
+    configure: Callable[..., RunConfig], real_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured, then killed; the samples are lost and another processor makes others."""
+    from latent_plugin import LatentModel
+
+    config = configure(
+        suite="latent/levels,latent/error",
+        plugin="latent_plugin",
+        data=str(real_images),
+        holdout=str(real_images),
+        model="latent:halves",
+        steps=0,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        again(config, _Watching(stop_in="checks"))
+    for shard in (Path(config.output) / "samples").glob("*.npz"):
+        shard.unlink()
+    made = LatentModel.generate
+    monkeypatch.setattr(LatentModel, "generate", lambda self, requests: Images(made(self, requests).pixels + 0.5))
+    with pytest.raises(StoreError, match="--no-resume"):
+        again(config, _Watching())
 
 
 def test_the_policy_stays_the_one_recorded_before_sampling(crashed: RunConfig) -> None:
