@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ldm_eval.api import ROLES, CheckOutcome, ImageSet, Role, Signature
@@ -54,7 +56,7 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
         "ldm_eval": installed_version(),
         "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
         "machine": machine_of(prepared),
-        "plugins": {owner["name"]: owner["version"] for owner in _plugins(prepared.plan, catalogue)},
+        "plugins": _code(prepared, catalogue),
         "model": prepared.found.model.identity.sha256,
         "data": {role: images.digest for role, images in sets.items()},
         "groups": {role: _groups_digest(images) for role, images in sets.items() if images.groups},
@@ -62,6 +64,33 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
         "checks": [item.spec.id for item in prepared.plan.checks],
         **classes_of(config.classes, prepared.requests),
     }
+
+
+def _code(prepared: Prepared, catalogue: Catalogue) -> dict[str, str]:
+    """Plugin -> version, of all that offer the checks, the backend or the classifier.
+
+    A module that no package registers has no version (it is being written): it is known by what is in its files, so
+    that outcomes of two states of it never meet in one folder.
+    """
+    owners = [catalogue.owner(item.spec) for item in prepared.plan.checks]
+    owners.append(catalogue.owner(catalogue.backends[prepared.found.backend]))
+    if prepared.attributes.classifier:
+        owners.append(catalogue.owner(prepared.attributes.classifier))
+    return {owner.name: owner.version or _source_digest(owner.module) for owner in owners}
+
+
+def _source_digest(module: str) -> str:
+    """16 hex digits of the SHA-256 of a module's file, or of all Python files of a package."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
+        return ""
+    file = Path(spec.origin)
+    files = sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
+    digest = hashlib.sha256()
+    for one in files:
+        digest.update(f"{one.relative_to(file.parent).as_posix()}\n".encode())
+        digest.update(one.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def machine_of(prepared: Prepared) -> dict[str, Any]:

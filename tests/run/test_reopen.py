@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ldm_eval.api import Crashed, Images, Measured
-from ldm_eval.errors import StoreError
+from ldm_eval.errors import ConfigError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.pipeline import FinishedRun, run
@@ -158,3 +159,47 @@ def test_an_interrupted_run_takes_over_no_outcome_of_other_samples(
 
 def test_the_policy_stays_the_one_recorded_before_sampling(crashed: RunConfig) -> None:
     assert again(crashed, _Watching()).results.policy_digest is None
+
+
+WRITTEN = """
+from ldm_eval.api import Alarm, CheckSpec, Interval, Needs, PhantomCase, Phantoms
+from ldm_eval.hooks import hookimpl
+
+CASE = PhantomCase("tests.nowhere:nothing", "none")
+
+class Good:
+    id, title, question, needs = "written/good", "Good", "?", Needs(samples=2)
+    phantoms = Phantoms("level", Alarm("low", ">", 1.0), CASE, CASE)
+
+    def run(self, evidence):
+        return [evidence.measurement("level", 1.0, Interval(0.0, 2.0, 0.95, "none"), n=2, unit="", direction="none")]
+
+class Bad(Good):
+    id = "written/bad"
+
+    def run(self, evidence):
+        raise ValueError("to be mended")
+
+@hookimpl
+def ldm_eval_checks():
+    return [CheckSpec.of(Good), CheckSpec.of(Bad)]
+"""
+
+
+def test_a_plugin_that_was_edited_is_another_run(
+    run_once: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no version, and outcomes of its two states would stand in one document."""
+    module = tmp_path / "written_today.py"
+    module.write_text(WRITTEN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    given = {"plugin": "written_today", "suite": "written/*", "samples": 3}
+    assert isinstance(run_once(**given).results.checks[0].outcome, Crashed)
+    module.write_text(WRITTEN.replace("1.0, Interval", "1.5, Interval"))
+    with pytest.raises(ConfigError, match=r"plugins\.written_today: was '[0-9a-f]{16}', is now '[0-9a-f]{16}'"):
+        run_once(**given)
+
+
+def test_the_plugin_that_loads_the_model_is_part_of_what_a_run_is(run_once: Run) -> None:
+    done = run_once(model="latent:pixels", steps=0, plugin="hostile_plugin,latent_plugin", suite="hostile/good")
+    assert "latent_plugin" in json.loads((done.folder / "run.json").read_text())["plugins"]
