@@ -87,7 +87,10 @@ def names_format(path: Path, format_name: str) -> bool:
 
 def _index_spells(path: Path, format_name: str) -> bool:
     with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            return False  # torch.save packs nothing; what is packed may unpack to anything
+        for entry in entries:
             if entry.filename.rpartition("/")[2] == "data.pkl" and entry.file_size <= _LARGEST_INDEX:
                 with archive.open(entry) as index:
                     return format_name.encode() in index.read(_LARGEST_INDEX)

@@ -13,6 +13,7 @@ from ldm_eval.api import ModelIdentity, Scalar, TrainingRecord
 from ldm_eval.errors import ConfigError, ModelError
 from ldm_eval_native.archive import names_format, read_archive, write_archive
 from ldm_eval_native.autoencoder import AutoencoderConfig, KLAutoencoder
+from ldm_eval_native.entries import read_entry, whole_values
 from ldm_eval_native.weights import filled, plain, read_weights, refuse_nan, stored_as
 
 __all__ = [
@@ -94,13 +95,12 @@ class StoredAutoencoder:
 def parse_autoencoder(entries: Mapping[str, Any], sha256: str) -> StoredAutoencoder:
     """Read what ``entries()`` gave. Raises KeyError, TypeError, ValueError or ConfigError for anything else."""
     architecture = dict(entries["architecture"])
-    channels, height, width = (int(value) for value in architecture["image_shape"])
-    architecture["image_shape"] = (channels, height, width)
-    architecture["multipliers"] = tuple(int(value) for value in architecture["multipliers"])
+    architecture["image_shape"] = whole_values(architecture["image_shape"])
+    architecture["multipliers"] = whole_values(architecture["multipliers"])
     return StoredAutoencoder(
-        architecture=AutoencoderConfig(**architecture),
+        architecture=read_entry(AutoencoderConfig, architecture),
         weights=read_weights(entries["weights"]),
-        training=TrainingRecord(**entries["training"]),
+        training=read_entry(TrainingRecord, entries["training"]),
         kind=str(entries["kind"]),
         licence=str(entries["licence"]),
         settings=dict(entries["settings"]),

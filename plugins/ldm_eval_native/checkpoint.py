@@ -15,6 +15,7 @@ from ldm_eval.diffusion.schedules import DiscreteSchedule, make_schedule
 from ldm_eval.errors import ConfigError, ModelError
 from ldm_eval_native.archive import names_format, read_archive, write_archive
 from ldm_eval_native.autoencoder_file import StoredAutoencoder, is_autoencoder, parse_autoencoder
+from ldm_eval_native.entries import read_entry, whole_values
 from ldm_eval_native.unet import UNet, UNetConfig
 from ldm_eval_native.weights import filled, plain, read_weights, refuse_nan, stored_as
 
@@ -186,19 +187,19 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, str]:
 
 def _parse(document: dict[str, Any]) -> Checkpoint:
     architecture = dict(document["architecture"])
-    architecture["multipliers"] = tuple(int(value) for value in architecture["multipliers"])
-    channels, height, width = (int(value) for value in document["image_shape"])
+    architecture["multipliers"] = whole_values(architecture["multipliers"])
+    channels, height, width = whole_values(document["image_shape"])
     if not (1 <= channels <= 4 and 1 <= height <= 4096 and 1 <= width <= 4096):
         raise ValueError(f"image shape {document['image_shape']}")
     if document["prediction"] not in get_args(Prediction):
         raise ValueError(f"prediction {document['prediction']!r}")
     checkpoint = Checkpoint(
-        architecture=UNetConfig(**architecture),
+        architecture=read_entry(UNetConfig, architecture),
         schedule=str(document["schedule"]),
         weights=read_weights(document["weights"]),
         image_shape=(channels, height, width),
-        training=TrainingRecord(**document["training"]),
-        sampling=SamplingSettings(**document["sampling"]),
+        training=read_entry(TrainingRecord, document["training"]),
+        sampling=read_entry(SamplingSettings, document["sampling"]),
         prediction=document["prediction"],
         kind=str(document["kind"]),
         licence=str(document["licence"]),

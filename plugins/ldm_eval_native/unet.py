@@ -1,4 +1,4 @@
-"""A small U-Net that predicts noise: residual blocks, time embedding, attention at the low resolutions.
+"""A small U-Net, predicting epsilon, x0 or v: residual blocks, time embedding, attention at the low resolutions.
 
 Any height and width work: every level halves the side and rounds up, and on the way back features are cropped to
 the size of the skip connection they meet.
@@ -119,7 +119,7 @@ class _Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """``x_t (N, C, H, W) float32``, ``t (N,) int64``, optional ``labels (N,) int64`` -> epsilon ``(N, C, H, W)``."""
+    """``x_t (N, C, H, W) float32``, ``t (N,) int64``, optional ``labels (N,) int64`` -> prediction ``(N, C, H, W)``."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class UNet(nn.Module):
         return silu(embedding + self.label(chosen))
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Predict the noise in ``x``; ``labels`` are ignored by an unconditional net."""
+        """Predict what it was trained to; ``labels`` are ignored by an unconditional net."""
         embedding = self._embedding(t, labels)
         blocks, levels = self.config.blocks, len(self.config.multipliers)
         h: torch.Tensor = self.stem(x)

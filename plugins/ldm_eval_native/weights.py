@@ -22,11 +22,18 @@ def plain(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def read_weights(entry: Any) -> dict[str, torch.Tensor]:
-    """The weights in a file's entry. Raises TypeError for anything but float32 and float16 tensors."""
+    """The weights in a file's entry.
+
+    Raises:
+        TypeError: for anything but plain float32 and float16 tensors whose values are all in the file: a sparse one, or
+            one number standing for a billion, would be found by whoever computes with it.
+    """
     weights = dict(entry)
     for name, tensor in weights.items():
         if not isinstance(tensor, torch.Tensor) or tensor.dtype not in (torch.float32, torch.float16):
             raise TypeError(f"weight {name!r} is not a float tensor")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_contiguous():
+            raise TypeError(f"weight {name!r} is not a plain tensor")
     return weights
 
 

@@ -159,11 +159,64 @@ def test_weights_that_are_no_numbers(checkpoint_file, tmp_path, value):
         {"weights": {"stem.weight": "a string"}},
         {"weights": {"stem.weight": torch.zeros(1, dtype=torch.int64)}},
         {"sampling": {"sampler": "ddim", "speed": 3}},
+        {"sampling": {"sampler": "ddim", "steps": "x"}},
+        {"image_shape": [float("inf"), 8, 8]},
+        {"image_shape": [1.0, 8, 8]},
+        {"settings": [1, 2]},
     ],
     ids=str,
 )
 def test_wrong_entries(checkpoint_file, tmp_path, changes):
     refused(edited(checkpoint_file, tmp_path / "model.pt", **changes), "Train it again|train it again")
+
+
+@pytest.mark.parametrize(
+    ("entry", "changes"),
+    [
+        ("architecture", {"channels": 8.0}),
+        ("architecture", {"blocks": 1.0}),
+        ("architecture", {"image_channels": True}),
+        ("architecture", {"multipliers": [float("inf"), 2]}),
+        ("training", {"data": 5}),
+        ("training", {"horizontal_flip": "no"}),
+        ("sampling", {"guidance": "high"}),
+    ],
+    ids=str,
+)
+def test_values_of_another_type_are_found_before_anything_is_built(checkpoint_file, tmp_path, entry, changes):
+    values = torch.load(checkpoint_file, weights_only=True)[entry] | changes
+    refused(edited(checkpoint_file, tmp_path / "model.pt", **{entry: values}), "entries are wrong")
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to("meta"),
+        lambda weight: torch.zeros(1, dtype=torch.float16).expand(weight.shape),
+    ],
+    ids=["sparse", "without values", "one number for all"],
+)
+def test_weights_that_are_not_all_in_the_file(checkpoint_file, tmp_path, strange):
+    weights = weights_of(checkpoint_file)
+    weights["stem.weight"] = strange(weights["stem.weight"])
+    refused(edited(checkpoint_file, tmp_path / "model.pt", weights=weights), "'stem.weight' is not a plain tensor")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_packed_archive_is_never_unpacked(checkpoint_file, tmp_path, damaged):
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(checkpoint_file) as good, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in good.infolist():
+            packed.writestr(entry.filename, good.read(entry))
+        index = packed.infolist()[0]
+    if damaged:  # zlib's own error is no error of zipfile's
+        data = bytearray(path.read_bytes())
+        start = index.header_offset + 30 + len(index.filename)
+        data[start : start + 20] = bytes(byte ^ 0x5A for byte in data[start : start + 20])
+        path.write_bytes(data)
+    assert 0 < NativeBackend().recognises(ModelRef(str(path))) < 0.5
+    refused(path, "is not a checkpoint")
 
 
 def test_content_decides_what_is_recognised(checkpoint_file, tmp_path):
