@@ -9,7 +9,24 @@ from pathlib import Path
 
 from ldm_eval.errors import StoreError
 
-__all__ = ["write_bytes"]
+__all__ = ["refuse_unwritable", "write_bytes"]
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Make the folder of ``path`` and try it: hours of work should not end in a file that cannot be written.
+
+    Raises:
+        StoreError: when the folder cannot be made, or nothing can be written into it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error} ('{path.parent}'). Nothing was computed; choose "
+            "another --output."
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from ldm_eval.api import Scalar, TrainProgress, TrainRequest, TrainResult
+from ldm_eval_native.atomic import refuse_unwritable
 from ldm_eval_native.autoencoder import AutoencoderConfig, KLAutoencoder, Reconstruction
 from ldm_eval_native.autoencoder_file import StoredAutoencoder, save_autoencoder
 from ldm_eval_native.batches import PictureBatch, PictureBatches, evaluation_pictures
@@ -138,6 +139,7 @@ class AutoencoderTrainer:
             StoreError: when the file or the state cannot be written.
         """
         plan = _plan(request)
+        refuse_unwritable(request.output)
         task = _Autoencoding(plan)
         training = Training(task, request, plan.options, plan.settings(), plan.device)
         training.run(report)

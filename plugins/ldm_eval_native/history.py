@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ldm_eval.errors import ModelError
 from ldm_eval_native.atomic import write_bytes
+from ldm_eval_native.outputs import losses_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,11 +109,11 @@ def _holdout_loss(entry: LossEntry) -> float:
 
 
 def write_curves(history: LossHistory, output: Path, *, loss_name: str = "mean squared error per element") -> None:
-    """Write ``<stem>.losses.csv`` and ``<stem>.losses.png`` beside ``output``; equal histories give equal bytes.
+    """Write ``m.losses.csv`` and ``m.losses.png`` beside an output ``m.pt``; equal histories give equal bytes.
 
     Args:
         history: May be empty: then the files are not written.
-        output: The checkpoint of the training; only its folder and stem matter.
+        output: The checkpoint of the training; only its folder and name matter.
         loss_name: What the loss is, with its unit, for the axis.
 
     Raises:
@@ -120,8 +121,8 @@ def write_curves(history: LossHistory, output: Path, *, loss_name: str = "mean s
     """
     if not history.entries:
         return
-    write_bytes(output.with_name(output.stem + ".losses.csv"), _table(history).encode())
-    write_bytes(output.with_name(output.stem + ".losses.png"), _drawing(history, loss_name))
+    write_bytes(losses_path(output, ".csv"), _table(history).encode())
+    write_bytes(losses_path(output, ".png"), _drawing(history, loss_name))
 
 
 def _table(history: LossHistory) -> str:

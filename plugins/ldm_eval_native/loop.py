@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, final
 import torch
 from torch import nn
 
-from ldm_eval.api import Scalar, TrainingRecord, TrainProgress, TrainRequest
+from ldm_eval.api import ImageSet, Scalar, TrainingRecord, TrainProgress, TrainRequest
 from ldm_eval.diffusion.randomness import derived_seed
 from ldm_eval.errors import ConfigError, DataError, ModelError
 from ldm_eval_native.archive import read_archive, write_archive
@@ -23,6 +23,7 @@ from ldm_eval_native.batches import TensorBatch
 from ldm_eval_native.compute import lower_precision, reproducible
 from ldm_eval_native.history import LossHistory, write_curves
 from ldm_eval_native.options import LoopOptions
+from ldm_eval_native.outputs import check_output, previews_folder, state_path
 
 __all__ = [
     "FinalLosses",
@@ -31,7 +32,6 @@ __all__ = [
     "Training",
     "check_request",
     "shared_settings",
-    "state_path",
     "training_record",
 ]
 
@@ -81,12 +81,6 @@ class FinalLosses:
     holdout: float | None
 
 
-def state_path(output: Path) -> Path:
-    """Where the state of the training that writes ``output`` is kept."""
-    stem = output.stem if output.suffix in (".pt", ".safetensors") else output.name
-    return output.with_name(f"{stem}.state.pt")
-
-
 def check_request(request: TrainRequest) -> None:
     """Refuse what no trainer here can use. Raises ConfigError or DataError."""
     numbers = {
@@ -97,15 +91,29 @@ def check_request(request: TrainRequest) -> None:
     for name, value in numbers.items():
         if not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be greater than zero; found {value}.")
-    if request.output.is_dir():
-        raise ConfigError(f"--output {request.output} is a folder; name the checkpoint file to write, e.g. model.pt.")
-    data, holdout = request.data, request.holdout
-    if len(data) == 0:
+    check_output(request.output, request.data, request.data_ref, "the training data")
+    if len(request.data) == 0:
         raise DataError(f"'{request.data_ref}' has no images to train on.")
-    if holdout is not None and (len(holdout) == 0 or holdout.shape != data.shape):
+    if request.holdout is not None:
+        check_output(request.output, request.holdout, request.holdout_ref, "the held-out images")
+        _check_holdout(request.data, request.holdout, request.holdout_ref)
+
+
+def _check_holdout(data: ImageSet, holdout: ImageSet, holdout_ref: str) -> None:
+    if len(holdout) == 0 or holdout.shape != data.shape:
         raise DataError(
-            f"Held-out images must have the shape of the training images, {data.shape}; '{request.holdout_ref}' has "
+            f"Held-out images must have the shape of the training images, {data.shape}; '{holdout_ref}' has "
             f"{len(holdout)} of {holdout.shape}. Name another --holdout, or none."
+        )
+    if holdout.pixels.dtype != data.pixels.dtype:
+        raise DataError(
+            f"The training images have {8 * data.pixels.itemsize} bits per channel, those of '{holdout_ref}' "
+            f"{8 * holdout.pixels.itemsize}: their losses would differ by the rounding too. Save both alike."
+        )
+    if holdout.digest == data.digest:
+        raise DataError(
+            f"The images of '{holdout_ref}' are the training images themselves, so nothing would be held out. "
+            "Name another --holdout, or none."
         )
 
 
@@ -264,9 +272,7 @@ class Training(Generic[_B]):
     def _preview(self) -> None:
         network = copy.deepcopy(self._network)
         network.load_state_dict(self._average)
-        output = self._request.output
-        folder = state_path(output).name.removesuffix(".state.pt") + ".previews"
-        path = output.with_name(folder) / f"step-{self.step:06d}.png"
+        path = previews_folder(self._request.output) / f"step-{self.step:06d}.png"
         self._task.preview(network.eval().requires_grad_(False), self.step, path)
 
     def _save(self, state_file: Path) -> None:
@@ -289,13 +295,15 @@ class Training(Generic[_B]):
     def _restore(self, path: Path) -> None:
         """Go on from the state in ``path``. Raises ModelError or ConfigError."""
         state = read_archive(path, _STATE_FORMAT, _STATE_WHAT).document
-        _refuse_differences(path, state.get("settings", {}), self._settings)
         try:
+            _refuse_differences(path, dict(state["settings"]), self._settings)
             self._network.load_state_dict(state["network"])
-            self._average = {name: value.to(self._device) for name, value in state["average"].items()}
+            self._average = self._like_the_weights(state["average"])
             self._optimiser.load_state_dict(state["optimiser"])
             self._loss = state["loss"].to(self._device)
             self.step = int(state["step"])
+            if self.step < 0:
+                raise ValueError(self.step)
             self._history = LossHistory.from_state(state.get("history", []))
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise ModelError(f"{path} is damaged ({type(error).__name__}). Delete it to train afresh.") from error
@@ -304,6 +312,12 @@ class Training(Generic[_B]):
                 f"--steps {self._request.steps} was asked for; the training in {path} has already done "
                 f"{self.step}. Ask for more steps, or train afresh with --no-resume."
             )
+
+    def _like_the_weights(self, stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """``stored``, on the device. Raises ValueError unless it has the names and shapes of the network's weights."""
+        if {name: value.shape for name, value in stored.items()} != {n: w.shape for n, w in self._weights.items()}:
+            raise ValueError("average")
+        return {name: value.to(self._device) for name, value in stored.items()}
 
 
 def _refuse_differences(path: Path, before: dict[str, Any], now: dict[str, Scalar]) -> None:

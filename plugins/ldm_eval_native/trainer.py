@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,18 +26,20 @@ from ldm_eval.diffusion.randomness import derived_seed
 from ldm_eval.diffusion.samplers import make_sampler
 from ldm_eval.diffusion.schedules import DiscreteSchedule, make_schedule
 from ldm_eval.errors import ConfigError, DataError
+from ldm_eval_native.atomic import refuse_unwritable
 from ldm_eval_native.autoencoder_file import StoredAutoencoder, load_autoencoder
 from ldm_eval_native.backend import assemble, refuse_clipping
 from ldm_eval_native.batches import Batch, PixelSource, Source, TrainingBatches, evaluation_batch
 from ldm_eval_native.checkpoint import Checkpoint, LatentSpace, is_checkpoint, save_checkpoint
 from ldm_eval_native.compute import choose_device
 from ldm_eval_native.latents import Latents, LatentSource, encode_images
-from ldm_eval_native.loop import Forward, Task, Training, check_request, shared_settings, state_path, training_record
+from ldm_eval_native.loop import Forward, Task, Training, check_request, shared_settings, training_record
 from ldm_eval_native.options import TrainingOptions, parse_options
+from ldm_eval_native.outputs import refuse_overwriting
 from ldm_eval_native.previews import write_grid
 from ldm_eval_native.unet import UNet, UNetConfig
 
-__all__ = ["NativeTrainer", "state_path"]
+__all__ = ["NativeTrainer"]
 
 _PREVIEWS = 16
 
@@ -56,6 +59,9 @@ class _Plan:
     def settings(self) -> dict[str, Scalar]:
         """What shapes the weights, beside the number of steps: equal, or a resumed training is another training."""
         shared = shared_settings(self.request, self.options, self.device)
+        labels = self.request.data.labels
+        if self.config.classes and labels is not None:  # the digest of the images does not cover them
+            shared["labels digest"] = hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
         if self.autoencoder is None:
             return shared
         return {**shared, "autoencoder": self.autoencoder.sha256, "autoencoder weights": self.options.weights}
@@ -63,16 +69,26 @@ class _Plan:
 
 def _classes(request: TrainRequest, options: TrainingOptions) -> int:
     """Return the number of classes to condition on (0: none). Raises DataError."""
-    data, holdout = request.data, request.holdout
     if not options.labels:
         return 0
-    if data.labels is None or (holdout is not None and holdout.labels is None):
-        raise DataError("Option labels=true needs class labels with the images; there are none. Leave the option out.")
-    known: list[ImageSet] = [data] if holdout is None else [data, holdout]
-    lowest, highest = (f(int(f(s.labels)) for s in known if s.labels is not None) for f in (min, max))
-    if lowest < 0:
-        raise DataError(f"Class labels count 0, 1, 2, ...; found {lowest}.")
-    return highest + 1
+    sets = [(request.data_ref, request.data)]
+    if request.holdout is not None:
+        sets.append((request.holdout_ref, request.holdout))
+    classes = 0
+    for ref, images in sets:
+        if images.labels is None:
+            raise DataError(f"Option labels=true needs class labels with the images; '{ref}' has none. Leave it out.")
+        lowest, highest = int(images.labels.min()), int(images.labels.max())
+        if lowest < 0:
+            raise DataError(f"Class labels count 0, 1, 2, ...; found {lowest} in '{ref}'.")
+        if classes and highest >= classes:
+            raise DataError(
+                f"The held-out images of '{ref}' have the label {highest}, the training images none above "
+                f"{classes - 1}: a model cannot have learned that class. Leave those images out, or name another "
+                "--holdout."
+            )
+        classes = classes or highest + 1
+    return classes
 
 
 def _autoencoder(request: TrainRequest, options: TrainingOptions) -> StoredAutoencoder | None:
@@ -80,6 +96,7 @@ def _autoencoder(request: TrainRequest, options: TrainingOptions) -> StoredAutoe
     if not options.autoencoder:
         return None
     path = Path(options.autoencoder).expanduser()
+    refuse_overwriting(request.output, path, "the autoencoder")
     if is_checkpoint(path):
         raise ConfigError(
             f"-o autoencoder={path}: that is a diffusion model, not an autoencoder. Give the file that "
@@ -255,6 +272,7 @@ class NativeTrainer:
             StoreError: when the checkpoint or the state cannot be written.
         """
         plan = _plan(request)
+        refuse_unwritable(request.output)
         task = _Denoising(plan, _sources(plan))
         training = Training(task, request, plan.options, plan.settings(), plan.device)
         training.run(report)

@@ -9,7 +9,7 @@ import torch
 from ldm_eval_native.autoencoder_file import load_autoencoder
 from ldm_eval_native.backend import load_model
 from ldm_eval_native.checkpoint import load_checkpoint, save_checkpoint
-from ldm_eval_native.loop import state_path
+from ldm_eval_native.outputs import state_path
 
 from ldm_eval.api import SampleRequest, SamplingSettings
 from ldm_eval.diffusion.parameterisation import add_noise, predict

@@ -8,10 +8,12 @@ import torch
 from ldm_eval_native.archive import read_archive, write_archive
 from ldm_eval_native.checkpoint import load_checkpoint
 from ldm_eval_native.compute import lower_precision
-from ldm_eval_native.loop import state_path
+from ldm_eval_native.outputs import state_path
 from PIL import Image
 
 from ldm_eval.errors import ConfigError, ModelError
+
+BESIDE = (".losses.csv", ".losses.png", ".previews", ".state.pt")
 
 
 def stages(native):
@@ -43,6 +45,14 @@ def test_the_last_line_of_the_table_is_the_result(stage, tmp_path):
     result = stage(tmp_path / "m.safetensors", steps=7, options={"curves": True})
     last = table(tmp_path / "m.losses.csv")[-1]
     assert (last["step"], float(last["holdout_loss"])) == ("7", result.holdout_loss)
+
+
+def test_two_trainings_in_one_folder_keep_their_curves_apart(stage, tmp_path):
+    for name, seed in (("m.v2", 1), ("m.v3", 2)):
+        stage(tmp_path / name, steps=4, seed=seed, options={"curves": True, "preview_every": 4})
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{m}{e}" for m in ("m.v2", "m.v3") for e in ("", *BESIDE)}
+    assert (tmp_path / "m.v2.losses.csv").read_bytes() != (tmp_path / "m.v3.losses.csv").read_bytes()
 
 
 def test_a_curve_is_there_before_the_end(stage, tmp_path):
@@ -147,11 +157,6 @@ def test_damaged_losses_are_refused(native, tmp_path):
     write_archive(path, torch.load(path, weights_only=True) | {"history": [[5, 1.0, None], [2, 1.0, None]]})
     with pytest.raises(ModelError, match="losses kept"):
         native.train(tmp_path / "m.pt", steps=12, resume=True)
-
-
-def test_the_state_lies_beside_every_kind_of_output(tmp_path):
-    names = {"m.pt": "m.state.pt", "m.safetensors": "m.state.pt", "m.v2": "m.v2.state.pt", "m": "m.state.pt"}
-    assert {name: state_path(tmp_path / name).name for name in names} == names
 
 
 @pytest.mark.gpu

@@ -6,7 +6,7 @@ import torch
 from ldm_eval_native.backend import load_model
 from ldm_eval_native.batches import PixelSource, TrainingBatches, evaluation_batch
 from ldm_eval_native.checkpoint import load_checkpoint
-from ldm_eval_native.trainer import state_path
+from ldm_eval_native.outputs import state_path
 
 from ldm_eval.errors import ConfigError, DataError, ModelError
 
@@ -115,6 +115,26 @@ def test_a_damaged_state_is_refused(native, tmp_path):
         native.train(tmp_path / "m.pt", resume=True, steps=12)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": -5},
+        {"settings": [1]},
+        {"average": {}},
+        {"average": {"stem.weight": torch.zeros(3)}},
+        {"loss": 0.5},
+        {"optimiser": {}},
+    ],
+    ids=str,
+)
+def test_a_state_with_wrong_entries_is_refused(native, tmp_path, changes):
+    native.train(tmp_path / "m.pt")
+    state = state_path(tmp_path / "m.pt")
+    torch.save(torch.load(state, weights_only=True) | changes, state)
+    with pytest.raises(ModelError, match="is damaged"):
+        native.train(tmp_path / "m.pt", resume=True, steps=12)
+
+
 def test_the_seed_decides_and_the_global_generator_does_not(native, tmp_path):
     before = torch.random.get_rng_state()
     native.train(tmp_path / "a.pt")
@@ -199,6 +219,37 @@ def test_data_that_does_not_fit_is_refused(native, tmp_path):
         native.train(tmp_path / "m.pt", data=negative, options={"labels": True})
     with pytest.raises(ConfigError, match="folder"):
         native.train(tmp_path)
+
+
+def test_images_that_are_trained_on_hold_nothing_out(native, tmp_path):
+    with pytest.raises(DataError, match="nothing would be held out"):
+        native.train(tmp_path / "m.pt", holdout=native.image_set())
+    with pytest.raises(DataError, match="nothing would be held out"):
+        native.train_autoencoder(tmp_path / "ae.pt", holdout=native.image_set())
+
+
+def test_images_of_two_depths_are_not_compared(native, tmp_path):
+    wide = native.image_set(seed=1)
+    wide = replace(wide, pixels=wide.pixels.astype(np.uint16) * 257)
+    with pytest.raises(DataError, match="8 bits per channel, those of 'squares:holdout' 16"):
+        native.train(tmp_path / "m.pt", holdout=wide)
+
+
+def test_a_class_that_only_the_held_out_images_have_is_refused(native, tmp_path):
+    other = native.image_set(seed=1)
+    other.labels[0] = 7
+    with pytest.raises(DataError, match="label 7, the training images none above 2"):
+        native.train(tmp_path / "m.pt", holdout=other, options={"labels": True})
+    native.train(tmp_path / "m.pt", holdout=other)  # without labels it does not matter
+
+
+def test_other_labels_of_the_same_images_are_another_training(native, tmp_path):
+    native.train(tmp_path / "m.pt", options={"labels": True})
+    other = native.image_set()
+    other.labels[:] = other.labels[::-1].copy()
+    with pytest.raises(ConfigError, match="labels digest"):
+        native.train(tmp_path / "m.pt", resume=True, steps=12, data=other, options={"labels": True})
+    native.train(tmp_path / "m.pt", resume=True, steps=12, options={"labels": True})
 
 
 def test_a_diverging_training_stops_with_advice(native, tmp_path):
