@@ -23,6 +23,10 @@ from ldm_eval.errors import DataError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 """File names that count as pictures (any case); everything else in a folder or zip is left alone."""
 
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
+"""What those names stand for. Pillow goes by content and knows forty more, among them PostScript, which it has
+Ghostscript run, and SGI, whose 16 bits it cuts to 8 in silence."""
+
 MAX_PIXELS = 64_000_000
 """Largest picture that is decoded; a compressed file can claim far more than it holds."""
 
@@ -67,7 +71,7 @@ def decode(source: Path | bytes, name: str) -> Pixels:
         DataError: unreadable, truncated, too large, animated, 16-bit colour, CMYK or partly transparent.
     """
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as picture:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=_FORMATS) as picture:
             _refuse_what_is_not_plain(picture, name)
             picture.load()
             return _pixels(picture, name)

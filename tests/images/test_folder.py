@@ -128,6 +128,15 @@ def test_a_truncated_picture_is_named(folder: Path, keep: int) -> None:
         read_folder(folder)
 
 
+@pytest.mark.parametrize("kind", ["EPS", "SGI", "PPM"])
+def test_other_formats_called_png_are_not_opened(tmp_path: Path, colours: NDArray[np.uint8], kind: str) -> None:
+    # By content Pillow would have Ghostscript run the first, and cut 16 bits of the second to 8.
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(colours[0]).save(tmp_path / "pictures" / "a.png", format=kind)
+    with pytest.raises(DataError, match=r"'a\.png' is not a picture that can be read"):
+        read_folder(tmp_path / "pictures")
+
+
 def test_text_called_png_is_named(folder: Path) -> None:
     (folder / "05.png").write_text("this is no picture")
     with pytest.raises(DataError, match=r"'05\.png' is not a picture"):
