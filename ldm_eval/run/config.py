@@ -175,6 +175,8 @@ def convert_setting(name: str, raw: Any, kind: Any, where: str) -> Any:
             return tuple(item.strip() for item in items if item.strip())
         if kind is bool:
             return _to_bool(raw)
+        if kind is str and (isinstance(raw, bool) or not isinstance(raw, str | int)):  # str() takes anything
+            raise TypeError
         if kind is int and (isinstance(raw, bool) or (isinstance(raw, float) and raw != int(raw))):
             raise ValueError
         return kind(raw)

@@ -100,11 +100,10 @@ def resolve_settings(
     types = get_type_hints(TrainSettings)
     known = [f.name for f in fields(TrainSettings) if f.name != "options"]
     values: dict[str, Any] = {"options": {**_options_table(tables.pop("options", {}), file), **options}}
-    for raw_name, raw in tables.items():
-        name = raw_name.replace("-", "_")
+    for name, raw in _one_spelling(tables, file).items():
         if name not in known:
             hint = did_you_mean(name, known) or " Settings of the trainer itself stand in a table [options]."
-            raise ConfigError(f"There is no setting '{raw_name}' (found in {file}).{hint}")
+            raise ConfigError(f"There is no setting '{name}' (found in {file}).{hint}")
         values[name] = convert_setting(name, raw, types[name], str(file))
     return TrainSettings(**{**values, **given})
 
@@ -116,12 +115,23 @@ def _options_table(table: Any, file: Path | None) -> dict[str, Scalar]:
             f"'options' must be a table, [options], of the trainer's settings; found {table!r} in {file}."
         )
     options: dict[str, Scalar] = {}
-    for raw_name, raw in table.items():
+    for name, raw in _one_spelling(table, file).items():
         value = ",".join(map(str, raw)) if isinstance(raw, list) else raw
         if not isinstance(value, str | int | float | bool):
-            raise ConfigError(f"Option '{raw_name}' must be text, a number, true or false; found {raw!r} in {file}.")
-        options[raw_name.replace("-", "_")] = value
+            raise ConfigError(f"Option '{name}' must be text, a number, true or false; found {raw!r} in {file}.")
+        options[name] = value
     return options
+
+
+def _one_spelling(table: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
+    """``table`` with ``_`` for ``-`` in its names. Raises ConfigError when two of them then are one."""
+    values: dict[str, Any] = {}
+    for raw_name, raw in table.items():
+        name = raw_name.replace("-", "_")
+        if name in values:
+            raise ConfigError(f"'{name}' was given twice in {file}, once with '-' and once with '_'. Keep one.")
+        values[name] = raw
+    return values
 
 
 def train_model(
