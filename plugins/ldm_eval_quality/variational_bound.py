@@ -78,7 +78,8 @@ _WORDS = {
     "latents": _Words(
         "latent_variational_bound",
         "bits per latent dimension (a density)",
-        "Bound on the latent's density, not bits per pixel: it may be negative, and only models that share an "
+        "Upper bound on -log2 of the diffusion model's density at the latent (the scaled mean of the encoder). It is "
+        "not bits per pixel and bounds no likelihood of the image; it may be negative, and only models that share an "
         "autoencoder can be compared.",
     ),
 }
@@ -150,7 +151,12 @@ def _measurements(evidence: Evidence, layout: Layout, training: _Terms, holdout:
     gap = difference_of_means(holdout.total, training.total)
     used = f"{len(holdout.total)} holdout and {len(training.total)} training images"
     dropped = holdout.left_out + training.left_out
-    left_out = f" {dropped} repeated or shared images were left out." if dropped else ""
+    remarks = f" {dropped} repeated or shared images were left out." if dropped else ""
+    if gap.interval.high < 0.0:
+        remarks += (
+            " The whole interval is below zero: the holdout images are easier than those it was trained on, for a "
+            "reason that is not training and that hides what the model remembers."
+        )
 
     def measured(suffix: str, estimate: MeanEstimate, direction: Direction, against: Role, note: str) -> Measurement:
         return evidence.measurement(
@@ -177,7 +183,7 @@ def _measurements(evidence: Evidence, layout: Layout, training: _Terms, holdout:
             "lower",
             "training",
             f"Holdout less training, {used}: above zero the model knows its training images better than fresh ones "
-            f"(overfitting, memorisation).{left_out}",
+            f"(overfitting, memorisation).{remarks}",
         ),
     ]
 
@@ -236,7 +242,7 @@ def _table(layout: Layout, training: _Terms, holdout: _Terms) -> Table:
 
 def _rows(ranges: Sequence[Stratum]) -> list[tuple[str, str, list[int]]]:
     """(term, timesteps, columns of ``_Terms.values``) for every row of the table."""
-    alone = next((i for i, stratum in enumerate(ranges) if stratum.size > 1), min(4, len(ranges)))
+    alone = next((i for i, stratum in enumerate(ranges) if stratum.size > 1), min(_GROUP, len(ranges)))
     cuts = sorted({0, min(1, len(ranges)), alone, *range(alone, len(ranges), _GROUP), max(len(ranges) - 1, 0)})
     rows = [("decoder", "0", [1])]
     for start, stop in zip(cuts, [*cuts[1:], len(ranges)], strict=True):
@@ -256,9 +262,10 @@ def _figures(layout: Layout, training: _Terms, holdout: _Terms) -> list[Figure]:
             "bits_by_timestep",
             "lines",
             "Where along the chain the bits are spent",
-            "Bits of the transitions on holdout and training images against the timestep, as bits per doubling of t, "
-            f"so that equal areas are equal bits; {series[0].y[0]:.2g} at t = 1 and {max(series[0].y):.2g} at most on "
-            "holdout. Where the training curve lies below, the model knows its training images at that noise level.",
+            "Bits of the transitions on holdout and training images against the timestep, a step for each range, as "
+            f"bits per doubling of t, so that equal areas are equal bits; {series[0].y[0]:.2g} at t = 1 and "
+            f"{max(series[0].y):.2g} at most on holdout. Where the training curve lies below, the model knows its "
+            "training images at that noise level.",
             "timestep t (noise grows to the right)",
             f"{unit} per doubling of t",
             series,
@@ -268,15 +275,21 @@ def _figures(layout: Layout, training: _Terms, holdout: _Terms) -> list[Figure]:
 
 
 def _curve(name: str, ranges: Sequence[Stratum], terms: _Terms) -> Series:
-    """Mean of one transition of each stratum times t ln 2, at the stratum's middle: the area is the sum of the bits."""
+    """A step for each stratum, its bits over the doublings from first - 1/2 to last + 1/2: the area *is* the bits.
+
+    (A line through the strata's middles would draw the leap of a last transition as a triangle many times its bits.)
+    """
     from ldm_eval.stats.means import mean_of
 
-    middle, value, low, high = [], [], [], []
+    edges: list[float] = []
+    value: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
     for column, stratum in enumerate(ranges):
-        t = math.sqrt(stratum.first * stratum.last)
-        estimate = mean_of(terms.values[:, 2 + column] / stratum.size * t * math.log(2.0))
-        middle.append(round(t, 2))
-        value.append(estimate.value)
-        low.append(estimate.interval.low)
-        high.append(estimate.interval.high)
-    return Series(name, tuple(middle), tuple(value), tuple(low), tuple(high))
+        ends = (stratum.first - 0.5, stratum.last + 0.5)
+        estimate = mean_of(terms.values[:, 2 + column] / math.log2(ends[1] / ends[0]))
+        edges += ends
+        value += [estimate.value] * 2
+        low += [estimate.interval.low] * 2
+        high += [estimate.interval.high] * 2
+    return Series(name, tuple(edges), tuple(value), tuple(low), tuple(high))
