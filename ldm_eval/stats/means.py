@@ -39,6 +39,10 @@ class MeanEstimate:
 def mean_of(values: NDArray[np.floating], level: float = 0.95) -> MeanEstimate:
     """Mean of ``values (N,)``, rows i.i.d., with Student's interval; from about 30 rows on it needs no normality.
 
+    It does need tails: with rows that are skewed to the right the interval lies too low, and what it misses is nearly
+    all above it. Of 95 % intervals of 40 log-normal rows (sigma 1) 89 % hold the mean and 10 % end below it; where one
+    row in a hundred is far out, 88 % and 12 % (``python tests/stats/test_means.py``).
+
     Raises:
         DataError: for fewer than two values, or values that are not finite.
     """

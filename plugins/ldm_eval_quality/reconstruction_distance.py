@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from ldm_eval.api import (
     Alarm,
     Evidence,
     Figure,
     Finding,
-    Interval,
     Invalid,
     Measurement,
     Needs,
@@ -28,6 +26,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.errors import EvidenceError
 from ldm_eval.stats.frechet import FrechetDistance, frechet_distance
+from ldm_eval.stats.means import mean_of
 from ldm_eval.stats.resampling import disjoint_parts
 from ldm_eval_quality.feature_sets import MINIMUM, is_inception, usable_features
 
@@ -143,13 +142,13 @@ def _pixel_errors(evidence: Evidence) -> NDArray[np.float64]:
 
 
 def _pixel_error(evidence: Evidence, errors: NDArray[np.float64]) -> Measurement:
-    n, mean = len(errors), float(errors.mean())
-    reach = float(stdtrit(n - 1, 0.5 + _LEVEL / 2)) * float(errors.std(ddof=1)) / math.sqrt(n)
+    found = mean_of(errors, _LEVEL)
+    interval = replace(found.interval, low=max(0.0, found.interval.low))
     return evidence.measurement(
         "reconstruction_error",
-        mean,
-        Interval(max(0.0, mean - reach), mean + reach, _LEVEL, "Student t over images"),
-        n=n,
+        found.value,
+        interval,
+        n=found.n,
         unit="grey levels per pixel",
         direction="lower",
         against="holdout",
