@@ -37,7 +37,9 @@ class ScoreFunction(Protocol):
     ) -> NDArray[np.float32]:
         """Score ``images (N, C, H, W) float32 in [-1, 1]`` -> ``(N, K) float32``.
 
-        Noise is derived from ``seed`` alone, so members and non-members share it and the batch does not matter.
+        What is drawn depends on ``seed`` alone (all images share it: two scores differ by the images) or on ``seed``
+        and the image's content (two images are independent: an interval over images covers what the draws add).
+        Either way neither the batch, nor the order, nor the role of an image matters.
         """
         ...
 
