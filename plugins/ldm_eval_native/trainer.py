@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss
@@ -74,21 +75,25 @@ def _classes(request: TrainRequest, options: TrainingOptions) -> int:
     sets = [(request.data_ref, request.data)]
     if request.holdout is not None:
         sets.append((request.holdout_ref, request.holdout))
-    classes = 0
+    found: list[set[int]] = []
     for ref, images in sets:
         if images.labels is None:
             raise DataError(f"Option labels=true needs class labels with the images; '{ref}' has none. Leave it out.")
-        lowest, highest = int(images.labels.min()), int(images.labels.max())
-        if lowest < 0:
-            raise DataError(f"Class labels count 0, 1, 2, ...; found {lowest} in '{ref}'.")
-        if classes and highest >= classes:
-            raise DataError(
-                f"The held-out images of '{ref}' have the label {highest}, the training images none above "
-                f"{classes - 1}: a model cannot have learned that class. Leave those images out, or name another "
-                "--holdout."
-            )
-        classes = classes or highest + 1
-    return classes
+        found.append({int(label) for label in np.unique(images.labels)})
+    learned = found[0]
+    if learned != set(range(len(learned))):
+        # A class without images would be drawn too, from an embedding that nothing was learned into.
+        raise DataError(
+            f"Class labels count 0, 1, 2, ... without gaps; those of '{request.data_ref}' are {len(learned)} from "
+            f"{min(learned)} to {max(learned)}. Number them anew."
+        )
+    strange = set().union(*found) - learned
+    if strange:
+        raise DataError(
+            f"Held-out images of '{request.holdout_ref}' have the label {min(strange)}, which no training image has: "
+            "a model cannot have learned that class. Leave those images out, or name another --holdout."
+        )
+    return len(learned)
 
 
 def _autoencoder(request: TrainRequest, options: TrainingOptions) -> StoredAutoencoder | None:

@@ -238,9 +238,16 @@ def test_images_of_two_depths_are_not_compared(native, tmp_path):
 def test_a_class_that_only_the_held_out_images_have_is_refused(native, tmp_path):
     other = native.image_set(seed=1)
     other.labels[0] = 7
-    with pytest.raises(DataError, match="label 7, the training images none above 2"):
+    with pytest.raises(DataError, match="label 7, which no training image has"):
         native.train(tmp_path / "m.pt", holdout=other, options={"labels": True})
     native.train(tmp_path / "m.pt", holdout=other)  # without labels it does not matter
+
+
+@pytest.mark.parametrize("labels", [np.arange(64) % 3 + 1, np.arange(64) % 2 * 5], ids=["from one", "with a gap"])
+def test_a_class_without_images_is_refused(native, tmp_path, labels):
+    data = replace(native.image_set(), labels=labels)
+    with pytest.raises(DataError, match=r"without gaps.* from [01] to [35]"):
+        native.train(tmp_path / "m.pt", data=data, holdout=None, options={"labels": True})
 
 
 def test_other_labels_of_the_same_images_are_another_training(native, tmp_path):
