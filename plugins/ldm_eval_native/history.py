@@ -74,12 +74,6 @@ class LossHistory:
             (*kept, LossEntry(int(step), float(loss), None if holdout_loss is None else float(holdout_loss)))
         )
 
-    @property
-    def best(self) -> LossEntry | None:
-        """The entry of the lowest held-out loss (the first of equals); None where none was computed."""
-        judged = [entry for entry in self.entries if entry.holdout_loss is not None]
-        return min(judged, key=_holdout_loss, default=None)
-
     def state(self) -> list[list[float | int | None]]:
         """Plain values ``[step, loss, holdout_loss or None]`` for a file; ``from_state`` reads them back exactly."""
         return [[entry.step, entry.loss, entry.holdout_loss] for entry in self.entries]
@@ -101,11 +95,6 @@ class LossHistory:
         if any(later.step <= earlier.step for earlier, later in itertools.pairwise(entries)):
             raise ModelError("The losses kept with the training are not in order of their steps. Train afresh.")
         return cls(entries)
-
-
-def _holdout_loss(entry: LossEntry) -> float:
-    loss = math.inf if entry.holdout_loss is None else entry.holdout_loss
-    return math.inf if math.isnan(loss) else loss
 
 
 def write_curves(history: LossHistory, output: Path, *, loss_name: str = "mean squared error per element") -> None:

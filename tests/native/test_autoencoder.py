@@ -76,9 +76,11 @@ def test_images_of_a_batch_do_not_see_each_other():
 
 def test_extreme_variances_stay_finite():
     network = woken(AutoencoderConfig((1, 8, 8), channels=8, multipliers=(1, 2)))
-    posterior = network.encode(noise(2, 1, 8, 8) * 1e6)
-    assert torch.isfinite(posterior.std).all()
-    assert posterior.log_variance.abs().max() <= 30
+    for bias, expected in ((1e4, 20.0), (-1e4, -30.0)):
+        torch.nn.init.constant_(network.encoder.out.bias, bias)
+        posterior = network.encode(noise(2, 1, 8, 8))
+        assert posterior.log_variance.unique().tolist() == [expected]
+        assert bool(torch.isfinite(posterior.std).all() and torch.isfinite(posterior.divergence()).all())
 
 
 @pytest.mark.parametrize(

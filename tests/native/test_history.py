@@ -42,13 +42,6 @@ def test_a_resumed_training_replaces_what_it_repeats():
     assert [e.step for e in history.add(5, 0.9).entries] == [5]
 
 
-def test_the_lowest_held_out_loss_is_found():
-    best = _overfitted().best
-    assert best is not None
-    assert best.step == 600
-    assert LossHistory.empty().add(1, 0.2).best is None
-
-
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
