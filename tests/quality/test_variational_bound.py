@@ -11,7 +11,7 @@ from ldm_eval_quality.variational_bound_score import VARIATIONAL_BOUND, Layout, 
 from scipy.stats import binom
 
 from ldm_eval.api import DiffusionParts, Figure, Invalid, Measurement, NotApplicable, Scores, Table
-from ldm_eval.diffusion.likelihood import variational_bound
+from ldm_eval.diffusion.likelihood import prior_term, variational_bound
 from ldm_eval.diffusion.noise import SampleNoise
 from ldm_eval.diffusion.quantise import to_float
 from ldm_eval.diffusion.schedules import SCHEDULES, DiscreteSchedule, make_schedule
@@ -279,6 +279,17 @@ def test_latents_have_names_and_units_of_their_own():
         assert (one.signature["space"], one.signature["decoder"]) == ("latents", "gaussian")
     note = found["latent_variational_bound"].note
     assert "not bits per pixel and bounds no likelihood of the image" in note
+
+
+def test_what_is_scored_of_a_latent_model_is_the_latent():
+    class Halving(Identity):
+        def encode(self, images):
+            return 0.5 * images
+
+    schedule, x0 = make_schedule("scaled-linear", 200), images(4)
+    inside = DiffusionParts(schedule, parts(schedule).denoiser, SHAPE, torch.device("cpu"), Halving())
+    found = score(inside, x0, 0, PARAMETERS)[:, Layout.HEADER]
+    np.testing.assert_allclose(found, prior_term(schedule, 0.5 * x0).numpy(), rtol=1e-6)
 
 
 def test_the_signature_holds_what_must_be_equal():

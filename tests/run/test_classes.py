@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, chdtrc
 
 from ldm_eval.api import ModelIdentity, SamplingSettings
+from ldm_eval.diffusion.randomness import sample_seed
 from ldm_eval.errors import ConfigError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.classes import choose_labels
@@ -68,6 +69,16 @@ def test_training_classes_have_the_shares_of_the_training_images() -> None:
     assert set(counts) == {0, 1, 4}
     for label, share in ((0, 0.7), (1, 0.2), (4, 0.1)):
         assert 1e-4 < bdtr(counts[label], 4000, share) < 1 - 1e-4
+
+
+def test_the_class_of_a_sample_says_nothing_of_its_noise() -> None:
+    """Were both drawn from one seed, a class would always see the same part of the noises."""
+    seeds = [sample_seed(0, i) for i in range(2000)]
+    same = np.mean(np.array(labels("drawn", 2000)) == [seed % 5 for seed in seeds])
+    assert 0.15 < same < 0.25
+    ordered = np.sort(SHARES)
+    same = np.mean(np.array(labels("training", 2000)) == [ordered[seed * 100 >> 63] for seed in seeds])
+    assert 0.48 < same < 0.60  # .7^2 + .2^2 + .1^2 = .54
 
 
 def test_the_order_of_the_training_images_does_not_matter() -> None:
