@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,7 @@ from numpy.lib import format as npy
 from ldm_eval.api import ImageSet
 from ldm_eval.errors import DataError
 from ldm_eval.stats.digests import image_digest
+from ldm_eval_images.broken import BROKEN_ZIP
 from ldm_eval_images.labels import beside, read_annotations
 from ldm_eval_images.pictures import Pixels
 
@@ -35,7 +36,7 @@ def holds_arrays(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return f"{KEY}.npy" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except BROKEN_ZIP:
         return False
 
 
@@ -54,7 +55,7 @@ def read_npz(path: Path) -> ImageSet:
     try:
         with zipfile.ZipFile(path) as archive:
             pixels = _read(archive, path)
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError) as error:
+    except BROKEN_ZIP as error:
         size = path.stat().st_size
         raise DataError(
             f"'{path}' ({size:,} bytes) is not a whole npz file ({error}); copy or save it again."
@@ -75,8 +76,8 @@ def read_npz(path: Path) -> ImageSet:
 
 
 def _read(archive: zipfile.ZipFile, path: Path) -> Pixels:
-    names = [name.removesuffix(".npy") for name in archive.namelist()]
-    if KEY not in names:
+    if f"{KEY}.npy" not in archive.namelist():
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
         raise DataError(
             f"'{path}' holds {', '.join(repr(name) for name in names[:8]) or 'nothing'}; images are expected under the "
             f"key '{KEY}'. Save them with numpy.savez(file, images)."
@@ -87,7 +88,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Pixels:
     with archive.open(member) as stream:
         header = _header(stream, path)
         shape = _checked_shape(header, path)
-        needed = int(np.prod(header.shape, dtype=np.int64)) * header.dtype.itemsize
+        needed = math.prod(header.shape) * header.dtype.itemsize
         if member.file_size < needed:
             raise DataError(f"'{path}' promises {needed:,} bytes of pixels and holds {member.file_size:,}.")
         if header.fortran:
@@ -106,7 +107,9 @@ def _header(stream: IO[bytes], path: Path) -> _Header:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(stream)
-    except ValueError as error:
+    except BROKEN_ZIP:
+        raise
+    except Exception as error:  # numpy tokenises and parses the header: whatever it stumbles over, it is the file
         raise DataError(f"'{KEY}' in '{path}' is not an array that can be read ({error}).") from error
     return _Header(shape, fortran, dtype)
 
@@ -123,7 +126,7 @@ def _checked_shape(header: _Header, path: Path) -> tuple[int, int, int, int]:
         first = len(shape) == 4 and shape[1] in (1, 3)
         hint = " Its channels seem to come first: transpose with (0, 2, 3, 1)." if first else ""
         raise DataError(f"{found}; expected (N, H, W, C) with C = 1 or 3, or (N, H, W).{hint}")
-    if 0 in shape:
+    if not all(type(size) is int and size > 0 for size in shape):
         raise DataError(f"{found}: there is not one pixel in it.")
     return shape[0], shape[1], shape[2], shape[3]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_eval.api import ImageSet
 from ldm_eval.errors import DataError
 from ldm_eval.stats.digests import image_digest
+from ldm_eval_images.broken import BROKEN_ZIP
 from ldm_eval_images.folder import LABELS
 from ldm_eval_images.gathering import gather
 from ldm_eval_images.labels import Annotations, beside, parse_annotations, read_annotations
@@ -29,7 +29,7 @@ def holds_pictures(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except BROKEN_ZIP:
         return False
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return False
@@ -51,7 +51,7 @@ def read_zip(path: Path) -> ImageSet:
             names = _checked_names(archive, path)
             pixels = gather(names, lambda name: _member(archive, path, name))
             notes = _annotations(archive, path, names)
-    except (zipfile.BadZipFile, OSError) as error:
+    except BROKEN_ZIP as error:
         size = path.stat().st_size
         raise DataError(f"'{path}' ({size:,} bytes) is not a whole zip file ({error}); copy it again.") from error
     return ImageSet(
@@ -97,7 +97,7 @@ def _refuse_bad_member(member: zipfile.ZipInfo, path: Path) -> None:
 def _member(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
     try:
         return archive.read(name)
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except BROKEN_ZIP as error:
         raise DataError(f"'{name}' in '{path}' cannot be read ({error}); copy or pack the zip again.") from error
 
 

@@ -98,6 +98,68 @@ def test_npz_of_other_types_and_shapes_is_refused(tmp_path: Path, array: NDArray
         read_npz(tmp_path / "a.npz")
 
 
+GOOD = "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 8, 8), }"
+
+
+def _npz(path: Path, header: str, name: str = "arr_0.npy", compression: int = zipfile.ZIP_STORED) -> Path:
+    """An npz whose array has this header, true or not, and 256 bytes."""
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(name, b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(256))
+    return path
+
+
+def test_the_hand_made_npz_of_these_tests_is_good(tmp_path: Path) -> None:
+    assert read_npz(_npz(tmp_path / "a.npz", GOOD)).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (GOOD.replace("(4,", "(-4,"), "not one pixel"),
+        (GOOD.replace("(4,", "(True,"), "not one pixel"),
+        (GOOD.replace("(4,", "(4294967296, 4294967296, 4294967296,"), "expected"),
+        (GOOD.replace("(4, 8, 8)", "(4294967296, 4294967296, 16)"), "promises"),
+        (GOOD.replace("}", ""), "not an array"),
+        ("(" * 200, "not an array"),
+        ("-" * 3000 + "1", "is not a whole"),
+        ("{[]: 1}", "not an array"),
+    ],
+)
+def test_npz_with_a_header_made_to_harm_is_refused(tmp_path: Path, header: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_npz(_npz(tmp_path / "a.npz", header))
+
+
+def test_npz_with_the_key_without_its_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected under the key"):
+        read_npz(_npz(tmp_path / "a.npz", GOOD, name="arr_0"))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_read_or_refused_and_never_breaks(
+    tmp_path: Path, colours: NDArray[np.uint8], compression: int
+) -> None:
+    picture = io.BytesIO()
+    Image.fromarray(colours[0]).save(picture, "PNG")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", compression) as archive:
+        archive.writestr("a.png", picture.getvalue())
+    _npz(tmp_path / "a.npz", GOOD, compression=compression)
+    rng = np.random.default_rng(0)
+    for name, read in (("a.zip", read_zip), ("a.npz", read_npz)):
+        whole = np.frombuffer((tmp_path / name).read_bytes(), np.uint8)
+        refused = 0
+        for _ in range(60):
+            damaged = whole.copy()
+            damaged[rng.integers(len(whole), size=2)] = rng.integers(256, size=2)
+            (tmp_path / name).write_bytes(damaged.tobytes())
+            try:
+                read(tmp_path / name)
+            except DataError:
+                refused += 1
+        assert refused > 5
+
+
 def test_npz_with_other_keys_names_them(tmp_path: Path, colours: NDArray[np.uint8]) -> None:
     np.savez(tmp_path / "a.npz", images=colours)
     with pytest.raises(DataError, match=r"'images'; images are expected under the key 'arr_0'"):
