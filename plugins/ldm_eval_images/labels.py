@@ -92,8 +92,8 @@ def _labels(cells: list[str], ids: Sequence[str], name: str) -> NDArray[np.int64
     values = []
     for image, cell in zip(ids, cells, strict=True):
         try:
-            values.append(int(cell))
-        except ValueError:
+            values.append(np.int64(int(cell)))
+        except (ValueError, OverflowError):
             raise DataError(
                 f"The label of '{image}' in '{name}' is '{cell}'; every image needs an integer label. "
                 "Complete the column, or rename it to make it a group attribute."

@@ -43,6 +43,7 @@ def test_labels_are_integers_in_the_order_of_the_images() -> None:
         ("id,tone\na.png\n", "Row 2 .*1 cells"),
         ("id,label\na.png,1\nb.png,2\n", r"label of 'c\.png' .*'unknown'"),
         ("id,label\na.png,1\nb.png,2\nc.png,2.5\n", r"label of 'c\.png' .*'2\.5'"),
+        ("id,label\na.png,1\nb.png,2\nc.png,99999999999999999999\n", r"label of 'c\.png' .*'9+'"),
         ('id,tone\na.png,"x\n', "not a CSV"),
     ],
 )
