@@ -175,10 +175,8 @@ def test_a_score_depends_on_the_image_and_the_seed_alone():
 
 def test_what_the_network_predicts_does_not_matter():
     schedule, x0 = make_schedule("linear", 1000), images(4)
-    rows = [
-        score(parts(schedule, GaussianDenoiser(torch.full(SHAPE, 0.1), 0.06, schedule, kind)), x0, 0, PARAMETERS)
-        for kind in ("epsilon", "x0", "v")
-    ]
+    networks = [GaussianDenoiser(torch.full(SHAPE, 0.1), 0.06, schedule, kind) for kind in ("epsilon", "x0", "v")]
+    rows = [score(parts(schedule, network), x0, 0, PARAMETERS) for network in networks]
     np.testing.assert_allclose(rows[1], rows[0], rtol=2e-4, atol=1e-6)
     np.testing.assert_allclose(rows[2], rows[0], rtol=2e-4, atol=1e-6)
 
@@ -186,9 +184,8 @@ def test_what_the_network_predicts_does_not_matter():
 def test_clipping_never_makes_a_transition_dearer():
     schedule = make_schedule("linear", 1000)
     wild = parts(schedule, GaussianDenoiser(torch.full(SHAPE, 0.9), 0.5, schedule))
-    free, clipped = (
-        score(wild, images(6), 0, {**PARAMETERS, "clip": c})[:, Layout.HEADER + 2 :] for c in (False, True)
-    )
+    scored = [score(wild, images(6), 0, {**PARAMETERS, "clip": clip}) for clip in (False, True)]
+    free, clipped = (rows[:, Layout.HEADER + 2 :] for rows in scored)
     assert np.all(clipped <= free + 1e-7)
     assert clipped.sum() < free.sum()
 

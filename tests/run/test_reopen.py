@@ -93,6 +93,8 @@ def test_only_what_crashed_is_asked_again_and_the_rest_is_as_it_was(
         output=str(tmp_path / "straight"),
     )
     assert (folder / "results.json").read_bytes() == (straight.folder / "results.json").read_bytes()
+    # now no crashed check reads reconstructions; the results still name them
+    assert [record.role for record in again(crashed, _Watching()).results.data].count("reconstruction") == 1
 
 
 def test_samples_that_came_out_otherwise_are_not_mixed_with_old_numbers(
