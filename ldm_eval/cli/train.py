@@ -25,7 +25,8 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML file with settings; keys are the option names, the trainer's own stand in [options]. Options win.",
+        help="TOML file with settings; keys are the option names, the trainer's own stand in a table 'options'. "
+        "Options win.",
     ),
 ]
 

@@ -174,6 +174,12 @@ def test_a_file_that_cannot_be_used_is_one_clear_error(
     assert trainer.request is None
 
 
+def test_the_help_says_where_the_trainers_own_settings_stand() -> None:
+    # Words in square brackets are markup to what draws the help, and vanish.
+    shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).output
+    assert "the trainer's own stand in a table 'options'" in " ".join(shown.split())
+
+
 def test_a_file_that_is_not_there_says_so(tmp_path: Path, trainer: _Trainer) -> None:
     done = CliRunner().invoke(app, ["train", "--config", str(tmp_path / "none.toml")])
     assert isinstance(done.exception, ConfigError)
