@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ldm_eval.diffusion.schedules import DiscreteSchedule
     from ldm_eval.stats.means import MeanEstimate
 
 __all__ = ["FEWEST", "VariationalBoundCheck"]
@@ -175,7 +176,13 @@ def _measurements(evidence: Evidence, layout: Layout, training: _Terms, holdout:
         )
 
     return [
-        measured("", held, "lower", "holdout", f"{words.note} On images the model never saw, without class labels."),
+        measured(
+            "",
+            held,
+            "lower",
+            "holdout",
+            f"{words.note} On images the model never saw, without class labels.{_cheapest_pixel(layout)}",
+        ),
         measured("_training", own, "none", "training", "The same on images it was trained on."),
         measured(
             "_gap",
@@ -203,19 +210,39 @@ def _protocol(evidence: Evidence, layout: Layout) -> dict[str, SignatureValue]:
     }
 
 
-def _schedule_name(layout: Layout) -> str:
-    """The name of the known schedule with this fingerprint, else the fingerprint."""
+def _schedule(layout: Layout) -> DiscreteSchedule | None:
+    """The known schedule with this fingerprint."""
     from ldm_eval.diffusion.schedules import SCHEDULES
     from ldm_eval.errors import ConfigError
     from ldm_eval_quality.variational_bound_score import fingerprint
 
-    for name, make in SCHEDULES.items():
+    for make in SCHEDULES.values():
         try:
-            if fingerprint(make(layout.timesteps)) == layout.schedule:
-                return name
+            schedule = make(layout.timesteps)
         except ConfigError:  # a length this schedule does not come in
             continue
-    return f"unnamed, {layout.schedule:06x}"
+        if fingerprint(schedule) == layout.schedule:
+            return schedule
+    return None
+
+
+def _schedule_name(layout: Layout) -> str:
+    schedule = _schedule(layout)
+    return schedule.name if schedule else f"unnamed, {layout.schedule:06x}"
+
+
+def _cheapest_pixel(layout: Layout) -> str:
+    """What the decoder's fixed variance costs a perfect guess: a property of the schedule and of no model."""
+    schedule = _schedule(layout)
+    if schedule is None or layout.space != "pixels":
+        return ""
+    import torch
+
+    from ldm_eval.diffusion.likelihood import decoder_term, decoder_variance
+
+    grey = torch.full((1, 1, 1, 1), 1.0 / 255.0, dtype=torch.float64)  # level 128
+    bits = float(decoder_term(grey, grey, decoder_variance(schedule)))
+    return f" This schedule charges at least {bits:.2f} bits for a pixel that is neither black nor white."
 
 
 def _table(layout: Layout, training: _Terms, holdout: _Terms) -> Table:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from ldm_eval_quality.variational_bound import FEWEST, VariationalBoundCheck
-from ldm_eval_quality.variational_bound_score import VARIATIONAL_BOUND, strata
+from ldm_eval_quality.variational_bound_score import VARIATIONAL_BOUND, fingerprint, strata
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from ldm_eval.api import Figure, Finding, Invalid, Measurement, NotApplicable, Role, Scores, Series, Table
+from ldm_eval.diffusion.schedules import make_schedule
 from ldm_eval.testing.evidence import PhantomEvidence, image_set
 
 TIMESTEPS, N = 1000, 40
@@ -23,11 +26,14 @@ def terms(seed: int) -> NDArray[np.float64]:
 
 
 def outcome(
-    holdout: NDArray[np.float64], training: NDArray[np.float64], schedules: tuple[float, float] = (5.0, 5.0)
+    holdout: NDArray[np.float64],
+    training: NDArray[np.float64],
+    schedules: tuple[float, float] = (5.0, 5.0),
+    space: float = 0.0,
 ) -> Sequence[Finding] | NotApplicable | Invalid:
     """What the check makes of these terms of different images of a pixel model."""
     given: dict[Role, NDArray[np.float64]] = {"training": training, "holdout": holdout}
-    headers = {role: [0.0, 16.0, TIMESTEPS, schedules[i]] for i, role in enumerate(given)}
+    headers = {role: [space, 16.0, TIMESTEPS, schedules[i]] for i, role in enumerate(given)}
     pixels = np.random.default_rng(0).integers(0, 256, (2, N, 1, 4, 4), dtype=np.uint8)
     return VariationalBoundCheck().run(
         PhantomEvidence(
@@ -91,3 +97,22 @@ def test_too_few_images_or_two_schedules_give_no_number() -> None:
     assert f"{FEWEST} of training and {FEWEST - 1} of holdout" in few.reason
     assert not isinstance(outcome(terms(1)[:FEWEST], terms(2)[:FEWEST]), NotApplicable)
     assert isinstance(outcome(terms(1), terms(2), schedules=(5.0, 6.0)), Invalid)
+
+
+def headline(schedule: float, space: float) -> str:
+    found = outcome(terms(1), terms(2), (schedule, schedule), space)
+    assert not isinstance(found, NotApplicable | Invalid), found
+    return next(one.note for one in found if isinstance(one, Measurement))
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"), [("linear", 1.71), ("cosine", 1.13), ("scaled-linear", 3.22), ("zero-terminal-snr", 3.22)]
+)
+def test_the_headline_says_what_the_schedule_alone_costs(name: str, bits: float) -> None:
+    """The decoder's variance is beta_0: a perfect guess is charged for it, and no limit in bits is free of it."""
+    schedule = make_schedule(name, TIMESTEPS)
+    width = 127.5 * float(schedule.sigma(torch.tensor([0])))
+    assert -np.log2(2 * ndtr(0.5 / width) - 1) == pytest.approx(bits, abs=0.006)
+    assert f"at least {bits:.2f} bits" in headline(fingerprint(schedule), 0.0)
+    assert "at least" not in headline(fingerprint(schedule), 1.0)
+    assert "at least" not in headline(5.0, 0.0)
