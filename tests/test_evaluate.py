@@ -26,30 +26,31 @@ at_most = 0.05
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """260 training and 260 held-out digits of the demo as npz files with their labels beside them."""
-    folder = tmp_path_factory.mktemp("digits")
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """240 training and 240 held-out portraits of the demo as npz files with their labels beside them."""
+    folder = tmp_path_factory.mktemp("portraits")
     paths = {}
     for split in ("train", "holdout"):
         images = load_images(f"demo:{split}", Catalogue.discover(), what="test")
-        # evenly from each digit, so that the probe has its 20 labelled images of each class
-        rows = np.concatenate([np.flatnonzero(images.groups["digit"] == str(d))[:26] for d in range(10)])
+        # evenly from each group, so that the probe has its 20 labelled images of each class
+        tones = images.groups["skin tone"]
+        rows = np.concatenate([np.flatnonzero(tones == tone)[:80] for tone in ("light", "medium", "deep")])
         paths[split] = folder / f"{split}.npz"
         np.savez(paths[split], arr_0=images.pixels[rows].transpose(0, 2, 3, 1))
-        table = "\n".join(f"{i},{digit}" for i, digit in enumerate(images.groups["digit"][rows]))
-        (folder / f"{split}.npz.csv").write_text(f"id,digit\n{table}\n")
+        table = "\n".join(f"{i},{tone}" for i, tone in enumerate(tones[rows]))
+        (folder / f"{split}.npz.csv").write_text(f"id,skin tone\n{table}\n")
     return paths
 
 
 @pytest.fixture(scope="module")
-def demo(digits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def demo(portraits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder = tmp_path_factory.mktemp("demo")
     policy = folder / "policy.toml"
     policy.write_text(POLICY)
     return evaluate(
         "demo",
-        data=str(digits["train"]),
-        holdout=str(digits["holdout"]),
+        data=str(portraits["train"]),
+        holdout=str(portraits["holdout"]),
         samples=120,
         threads=1,
         policy=str(policy),
@@ -121,10 +122,10 @@ def test_results_are_a_data_frame_too(demo: Evaluation) -> None:
 
 @pytest.mark.slow
 def test_a_model_that_copies_is_caught_and_one_that_learned_the_law_is_not_accused(
-    digits: dict[str, Path], tmp_path: Path
+    portraits: dict[str, Path], tmp_path: Path
 ) -> None:
     """The copier repeats a fifth of the training images; the memoriser is the optimal denoiser of all of them."""
-    train, holdout = digits["train"], digits["holdout"]
+    train, holdout = portraits["train"], portraits["holdout"]
     common = {"data": str(train), "holdout": str(holdout), "suite": "privacy", "threads": 1, "samples": 150}
 
     def found(model: str, name: str) -> dict[str, float]:
@@ -137,7 +138,7 @@ def test_a_model_that_copies_is_caught_and_one_that_learned_the_law_is_not_accus
     memoriser = found(f"phantom:memoriser?data={train}", "memoriser")
     assert memoriser["membership_auc"] > 0.9
     assert memoriser["exact_copy_rate"] > 0.9
-    honest = found("phantom:gaussian?shape=1x8x8&mean=-0.4&std=0.3", "honest")
+    honest = found("phantom:gaussian?shape=3x32x32&mean=0&std=0.3", "honest")
     assert honest["membership_auc"] <= 0.5
     assert honest["exact_copy_rate"] == 0
     assert honest["near_copy_excess"] <= 0
@@ -151,13 +152,13 @@ def test_one_image_is_not_enough_and_the_error_says_what_each_check_needs(tmp_pa
 
 
 def test_finished_images_need_no_model_and_white_box_checks_say_why_they_did_not_run(
-    digits: dict[str, Path], tmp_path: Path
+    portraits: dict[str, Path], tmp_path: Path
 ) -> None:
     done = evaluate(
-        str(digits["holdout"]),
+        str(portraits["holdout"]),
         suite="privacy",
-        data=str(digits["train"]),
-        holdout=str(digits["holdout"]),
+        data=str(portraits["train"]),
+        holdout=str(portraits["holdout"]),
         threads=1,
         output=str(tmp_path / "out"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ldm_eval.api import JsonObject, RendererSpec
@@ -50,8 +51,12 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(folder: Path, renderer: str) -> None:
+    pixels = np.random.Generator(np.random.PCG64(5)).integers(0, 256, (2, 200, 8, 8, 1), dtype=np.uint8)
+    training, holdout = (str(folder.with_name(f"{name}.npz")) for name in ("training", "holdout"))
+    np.savez(training, arr_0=pixels[0])
+    np.savez(holdout, arr_0=pixels[1])
     evaluate(
-        GAUSSIAN, suite="privacy/near_copies", data="demo", samples=60, steps=3, threads=1,
+        GAUSSIAN, suite="privacy/near_copies", data=training, holdout=holdout, samples=60, steps=3, threads=1,
         renderer=renderer, output=str(folder),
     )  # fmt: skip
 

@@ -20,18 +20,14 @@ from ldm_eval.hooks import hookimpl
 if TYPE_CHECKING:
     from ldm_eval_demo.classifier import Attribute
 
-PORTRAITS = "portraits"
-"""What the user types after ``--data`` for the painted portraits."""
+PORTRAITS = "demo"
+"""What the user types after ``--data`` for the painted portraits, and after ``--model`` for the model of them."""
 
 _HERE = Path(__file__).parent
 _TOLD: Final[tuple[Attribute, ...]] = ("skin tone", "age band")
 
 
 def _recognises(ref: DataRef) -> float:
-    return 1.0 if ref.name_and_split[0] == "demo" else 0.0
-
-
-def _recognises_portraits(ref: DataRef) -> float:
     return 1.0 if ref.name_and_split[0] == PORTRAITS else 0.0
 
 
@@ -47,34 +43,19 @@ def _load_portraits(ref: DataRef, split: str) -> ImageSet:
     return load(ref, split)
 
 
-def _load(ref: DataRef, split: str) -> ImageSet:
-    from ldm_eval_demo.digits import load
-
-    return load(ref, split)
-
-
 @hookimpl
 def ldm_eval_datasets() -> list[DatasetSpec]:
-    """The demo's real digits, and its painted portraits."""
+    """The demo's painted portraits."""
     return [
-        DatasetSpec(
-            name="demo",
-            summary="1,797 real handwritten digits, 8x8 grey, half of them kept from training",
-            licence="CC-BY-4.0",
-            splits=("train", "holdout"),
-            recognises=_recognises,
-            load=_load,
-            holdout_split="holdout",
-        ),
         DatasetSpec(
             name=PORTRAITS,
             summary="2,400 painted portraits of nobody, 32x32 colour, with declared attributes and planted truths",
             licence="Apache-2.0; skin tones CC-BY-4.0",
             splits=("train", "holdout"),
-            recognises=_recognises_portraits,
+            recognises=_recognises,
             load=_load_portraits,
             holdout_split="holdout",
-        ),
+        )
     ]
 
 
@@ -99,8 +80,8 @@ def ldm_eval_models() -> list[ModelSpec]:
     """The demo's checkpoint and its policy."""
     return [
         ModelSpec(
-            name="demo",
-            summary="a small pixel diffusion model of the demo's digits",
+            name=PORTRAITS,
+            summary="a small latent diffusion model of the demo's portraits",
             path=lambda: _HERE / "demo.pt",
             policy=lambda: _HERE / "policy.toml",
         )
