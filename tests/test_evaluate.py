@@ -31,7 +31,7 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("portraits")
     paths = {}
     for split in ("train", "holdout"):
-        images = load_images(f"demo:{split}", Catalogue.discover(), what="test")
+        images = load_images(f"portraits:{split}", Catalogue.discover(), what="test")
         # evenly from each group, so that the probe has its 20 labelled images of each class
         tones = images.groups["skin tone"]
         rows = np.concatenate([np.flatnonzero(tones == tone)[:80] for tone in ("light", "medium", "deep")])
@@ -147,7 +147,7 @@ def test_a_model_that_copies_is_caught_and_one_that_learned_the_law_is_not_accus
 def test_one_image_is_not_enough_and_the_error_says_what_each_check_needs(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", arr_0=np.zeros((1, 8, 8, 1), dtype=np.uint8))
     with pytest.raises(DataError, match="needs at least 50 samples; this run has 1"):
-        evaluate(str(tmp_path / "one.npz"), data="demo", output=str(tmp_path / "out"))
+        evaluate(str(tmp_path / "one.npz"), data="portraits", output=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 

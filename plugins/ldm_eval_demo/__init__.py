@@ -20,8 +20,11 @@ from ldm_eval.hooks import hookimpl
 if TYPE_CHECKING:
     from ldm_eval_demo.classifier import Attribute
 
-PORTRAITS = "demo"
-"""What the user types after ``--data`` for the painted portraits, and after ``--model`` for the model of them."""
+DEMO = "demo"
+"""What the user types after ``--model`` and ``--policy``."""
+
+PORTRAITS = "portraits"
+"""What the user types after ``--data`` for the painted portraits."""
 
 _HERE = Path(__file__).parent
 _TOLD: Final[tuple[Attribute, ...]] = ("skin tone", "age band")
@@ -80,7 +83,7 @@ def ldm_eval_models() -> list[ModelSpec]:
     """The demo's checkpoint and its policy."""
     return [
         ModelSpec(
-            name=PORTRAITS,
+            name=DEMO,
             summary="a small latent diffusion model of the demo's portraits",
             path=lambda: _HERE / "demo.pt",
             policy=lambda: _HERE / "policy.toml",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ldm_eval.errors import DataError
-from ldm_eval_demo import PORTRAITS
+from ldm_eval_demo import DEMO
 from ldm_eval_demo.portraits import COPIES, PLANTED, SHARES, TRAINING, planted
 
 __all__ = ["Truth", "compare"]
@@ -44,8 +44,8 @@ def compare(folder: Path) -> tuple[Truth, ...]:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} holds no results of a run that can be read: {error}") from error
     name, partial = results["model"]["name"], results["partial"]
-    if name != PORTRAITS or partial:
-        what = f"is of the model '{name}'" if name != PORTRAITS else "took only a part of the images (--limit)"
+    if name != DEMO or partial:
+        what = f"is of the model '{name}'" if name != DEMO else "took only a part of the images (--limit)"
         raise DataError(f"The run in {folder} {what}; the planted truths are those of a whole run of --model demo.")
     truths = [*_shares(results), *_duplicates(results), _same_law(results)]
     if (folder / _COPIES_FILE).is_file():

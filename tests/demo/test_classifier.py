@@ -21,7 +21,7 @@ from ldm_eval.stats.class_shares import corrected_shares, label_counts
 from ldm_eval.stats.duplicates import find_duplicates
 from ldm_eval.testing.evidence import image_set
 
-# Counted on demo:holdout; another machine's last bits may move a portrait that sits at an edge.
+# Counted on portraits:holdout; another machine's last bits may move a portrait that sits at an edge.
 COUNTED = {
     "skin tone": [[466, 4, 0, 10], [5, 208, 5, 6], [0, 1, 95, 0]],
     "age band": [[155, 2, 0, 3], [14, 399, 14, 13], [1, 11, 180, 8]],
@@ -72,7 +72,7 @@ def test_the_confusion_is_what_the_holdout_gives(classifiers, attribute):
     counted = [[int(((truth == is_) & (at_once == called)).sum()) for called in names] for is_ in names[:-1]]
     assert np.array(classifier.confusion.counts).tolist() == counted
     assert np.abs(np.array(counted) - COUNTED[attribute]).max() <= 3
-    assert classifier.confusion.source == "800 labelled portraits of demo:holdout"
+    assert classifier.confusion.source == "800 labelled portraits of portraits:holdout"
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)

@@ -339,7 +339,7 @@ def test_the_plan_writes_nothing(configure: Callable[..., RunConfig], tmp_path: 
         ({"backend": "natve"}, ConfigError, "Did you mean 'native'"),
         ({"extractor": "inception", "suite": "quality"}, Exception, "extractor|None of the checks"),
         ({"data": "nowhere/"}, DataError, "no such file or dataset"),
-        ({"data": "demo:valid"}, ConfigError, "no split 'valid'"),
+        ({"data": "portraits:valid"}, ConfigError, "no split 'valid'"),
         ({"sampler": "ddmp"}, ConfigError, "Did you mean 'ddpm'"),
         ({"device": "gpu"}, ConfigError, "use cpu, cuda"),
         ({"device": "cuda:99"}, ConfigError, "CUDA devices"),
