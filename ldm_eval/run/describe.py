@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from ldm_eval.api import ROLES, CheckOutcome, ImageSet, Role, Signature
 from ldm_eval.diffusion.quantise import QUANTISATION
 from ldm_eval.diffusion.randomness import SEED_RULE
-from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.hooks.catalogue import Catalogue, PluginRecord
 from ldm_eval.run.classes import classes_of
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.plan import Plan
@@ -24,7 +24,7 @@ from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
 from ldm_eval.version import installed_version
 
-__all__ = ["describe_results", "machine_of", "protocol_of", "run_identity"]
+__all__ = ["code_of", "describe_results", "library_versions", "machine_of", "protocol_of", "run_identity"]
 
 
 def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
@@ -67,15 +67,16 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _code(prepared: Prepared, catalogue: Catalogue) -> dict[str, str]:
-    """Plugin -> version, of all that offer the checks, the backend or the classifier.
-
-    A module that no package registers has no version (it is being written): it is known by what is in its files, so
-    that outcomes of two states of it never meet in one folder.
-    """
+    """``code_of`` all that offer the checks, the backend or the classifier: outcomes of two states never meet."""
     owners = [catalogue.owner(item.spec) for item in prepared.plan.checks]
     owners.append(catalogue.owner(catalogue.backends[prepared.found.backend]))
     if prepared.attributes.classifier:
         owners.append(catalogue.owner(prepared.attributes.classifier))
+    return code_of(owners)
+
+
+def code_of(owners: Iterable[PluginRecord]) -> dict[str, str]:
+    """Plugin -> version; a module that no package registers has none and is known by what is in its files."""
     return {owner.name: owner.version or _source_digest(owner.module) for owner in owners}
 
 
@@ -95,7 +96,7 @@ def _source_digest(module: str) -> str:
 
 def machine_of(prepared: Prepared) -> dict[str, Any]:
     """What decides how sums are rounded: device type, CPU threads, versions."""
-    return {"device": prepared.found.device.partition(":")[0], "threads": prepared.threads, **_versions()}
+    return {"device": prepared.found.device.partition(":")[0], "threads": prepared.threads, **library_versions()}
 
 
 def _groups_digest(images: ImageSet) -> str:
@@ -115,7 +116,7 @@ def describe_results(
     config, found, plan, attributes = prepared.config, prepared.found, prepared.plan, prepared.attributes
     identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
     return Results(
-        tool={"name": "ldm-eval", "version": installed_version(), **_versions()},
+        tool={"name": "ldm-eval", "version": installed_version(), **library_versions()},
         model=identity,
         run={
             "suite": list(config.suite),
@@ -154,7 +155,8 @@ def describe_results(
     )
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Of what computes: they decide how sums are rounded."""
     return {name: version(name) for name in ("torch", "numpy", "scipy")}
 
 

@@ -16,6 +16,7 @@ from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.classes import choose_labels, classes_of, needs_training_labels
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.data import gather_real_images
+from ldm_eval.run.describe import code_of, library_versions
 from ldm_eval.run.folder import open_folder
 from ldm_eval.run.generate import fill_store, make_requests
 from ldm_eval.run.models import FoundModel, load_model, pick_device
@@ -23,6 +24,7 @@ from ldm_eval.run.plan import DEFAULT_SAMPLES
 from ldm_eval.run.progress import Progress
 from ldm_eval.store.atomic import write_text, write_with
 from ldm_eval.store.samples import SampleRow, SampleStore
+from ldm_eval.version import installed_version
 
 __all__ = ["sample_to_folder"]
 
@@ -52,6 +54,9 @@ def sample_to_folder(config: RunConfig, catalogue: Catalogue, progress: Progress
         )
     requests = _requests(config, found, settings, count, catalogue)
     identity = {
+        "ldm_eval": installed_version(),
+        "libraries": library_versions(),
+        "plugins": code_of([catalogue.owner(catalogue.backends[found.backend])]),
         "model": found.model.identity.sha256,
         "samples": count,
         "seed": config.seed,

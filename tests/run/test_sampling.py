@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,3 +56,17 @@ def test_more_samples_than_finished_images_is_refused_before_anything_is_written
     with pytest.raises(ConfigError, match="40 finished images"):
         sample(model=str(real_images), samples=41, steps=0)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("version", ["ldm_eval.run.sampling.installed_version", "ldm_eval.run.describe.version"])
+def test_images_of_two_versions_do_not_meet_in_one_folder(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    sample()
+    monkeypatch.setattr(version, lambda *_: "99.0")
+    with pytest.raises(ConfigError, match=r"(?s)is now '99\.0'"):
+        sample()
+
+
+def test_the_plugin_that_loads_the_model_is_recorded(sample: Sample) -> None:
+    assert set(json.loads((sample() / "run.json").read_text())["plugins"]) == {"phantoms"}
