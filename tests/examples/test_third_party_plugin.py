@@ -107,7 +107,8 @@ def test_the_check_of_an_installed_plugin_runs_like_our_own(installed: Path, tmp
     _python(
         installed,
         *("-m", "ldm_eval", "run", "--model", "phantom:gaussian?shape=3x32x32&mean=0.9&std=0.2", "--suite", "pixels"),
-        *("--data", "portraits", "--samples", "100", "--steps", "5", "--threads", "1", "--output", str(tmp_path / "run")),
+        *("--data", "portraits", "--samples", "100", "--steps", "5", "--threads", "1"),
+        *("--output", str(tmp_path / "run")),
     )
     document = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {item["check"] for item in document["measurements"]} == {"pixels/clipped_share"}

@@ -48,4 +48,4 @@ def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
 
 
 def test_the_shipped_checkpoint_is_small(repository: Path) -> None:
-    assert (repository / "plugins/ldm_eval_demo/demo.pt").stat().st_size <= 6_000_000
+    assert (repository / "plugins/ldm_eval_demo/demo.pt").stat().st_size <= 9_000_000
