@@ -66,11 +66,11 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "sample": sample.sample,
     "list": listing.list_,
-    "plugins": plugins.plugins,
     "doctor": doctor.doctor,
 }
 for name, function in _COMMANDS.items():
     app.command(name, epilog=run.EPILOG if name == "run" else None)(function)
+app.add_typer(plugins.group, name="plugins")
 
 
 def command() -> Any:
