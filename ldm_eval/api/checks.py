@@ -22,6 +22,7 @@ from ldm_eval.api.measurements import (
     SignatureValue,
 )
 from ldm_eval.api.models import DiffusionParts, Scalar
+from ldm_eval.errors import PluginError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -284,11 +285,36 @@ class Check(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Planning:
+    """How the n of a measurement is planned before anything is sampled (``ldm-eval plan``).
+
+    Attributes:
+        kind: What the number is: ``"proportion"`` (Clopper-Pearson), ``"difference"`` of a share and a control's
+            (Newcombe), ``"auc"`` (DeLong), ``"share"`` corrected for a classifier's errors (Lang-Reiczigel), ``"gap"``
+            (the worst of such shares to their targets), or ``"mean"``: anything else that is about normal, which needs
+            a pilot run for its standard error.
+        images: What n counts, e.g. ``"samples, and as many holdout images"``.
+        perfect: The value of a perfect model; without a pilot a rule is planned for a truth half-way from it to the
+            limit. None: no such assumption is made.
+        default_n: How many of ``images`` a run has when nothing is asked for; None: the run's own number of samples.
+        parameters: ``trials`` per image (proportion); ``control`` share and ``controls`` per image (difference);
+            ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap).
+    """
+
+    kind: Literal["proportion", "difference", "auc", "share", "gap", "mean"]
+    images: str = "samples"
+    perfect: float | None = None
+    default_n: int | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CheckSpec:
     """A light description of a check; ``load`` makes it. ``CheckSpec.of`` reads all of it off a check class.
 
     ``settings`` names what the check reads from ``evidence.parameters``, patterns such as ``target.*`` among them; a
-    class says so in an attribute ``settings``. Any other setting is refused before the run.
+    class says so in an attribute ``settings``. Any other setting is refused before the run. ``planning`` says by name (or a
+    pattern such as ``"*_rate"``) how measurements are planned; a class may have an attribute ``planning``.
     """
 
     id: str
@@ -300,12 +326,25 @@ class CheckSpec:
     requires: tuple[str, ...] = ()
     extra: str = ""
     settings: tuple[str, ...] = ()
+    planning: Mapping[str, Planning] = field(default_factory=dict)
 
     @classmethod
     def of(cls, check: type[Check], *, requires: tuple[str, ...] = (), extra: str = "") -> CheckSpec:
-        """Describe a check class whose module is light to import."""
+        """Describe a check class whose module is light to import.
+
+        Raises:
+            PluginError: when it lacks one of the five attributes that a check declares.
+        """
+        declared = ("id", "title", "question", "needs", "phantoms")
+        if missing := [name for name in declared if not hasattr(check, name)]:
+            raise PluginError(
+                f"The check {check.__name__} declares no {', no '.join(missing)}. A check has the class attributes "
+                f"{', '.join(declared)}; phantoms are one case that it must catch and one that it must leave alone."
+            )
         settings = tuple(getattr(check, "settings", ()))
-        return cls(check.id, check.title, check.question, check.needs, check.phantoms, check, requires, extra, settings)
+        planning = dict(getattr(check, "planning", {}))
+        described = (check.id, check.title, check.question, check.needs, check.phantoms)
+        return cls(*described, check, requires, extra, settings, planning)
 
     @property
     def family(self) -> str:

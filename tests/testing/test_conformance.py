@@ -24,7 +24,7 @@ from ldm_eval.api import (
     Phantoms,
     Series,
 )
-from ldm_eval.errors import ConfigError
+from ldm_eval.errors import ConfigError, PluginError
 from ldm_eval.testing.conformance import assert_conforms, examine, phantom_evidence
 from ldm_eval.testing.evidence import PhantomEvidence
 
@@ -170,6 +170,21 @@ def test_a_check_that_declares_no_phantoms_is_named() -> None:
     assert report.problems == ("it declares no phantoms: one that it must catch and one that it must leave alone",)
     with pytest.raises(AssertionError, match=r"trial/mean_shift: does not conform\n  - it declares no phantoms"):
         assert_conforms(spec)
+
+
+def test_a_class_without_phantoms_is_refused_before_it_is_a_check() -> None:
+    class Unproven:
+        id: ClassVar[str] = ID
+        title: ClassVar[str] = "Mean shift"
+        question: ClassVar[str] = "Is the mean of the features above zero?"
+        needs: ClassVar[Needs] = Needs()
+
+        def run(self, evidence: Evidence) -> Sequence[Any] | NotApplicable | Invalid:
+            return [_mean(evidence)]
+
+    wanted = "Unproven declares no phantoms. .* one case that it must catch and one that it must leave alone"
+    with pytest.raises(PluginError, match=wanted):
+        assert_conforms(CheckSpec.of(Unproven))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
