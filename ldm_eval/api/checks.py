@@ -313,8 +313,9 @@ class CheckSpec:
     """A light description of a check; ``load`` makes it. ``CheckSpec.of`` reads all of it off a check class.
 
     ``settings`` names what the check reads from ``evidence.parameters``, patterns such as ``target.*`` among them; a
-    class says so in an attribute ``settings``. Any other setting is refused before the run. ``planning`` says by name (or a
-    pattern such as ``"*_rate"``) how measurements are planned; a class may have an attribute ``planning``.
+    class says so in an attribute ``settings``. Any other setting is refused before the run.
+    ``planning`` says by name (or a pattern such as ``"*_rate"``) how measurements are planned; a class says so in an
+    attribute ``planning``.
     """
 
     id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -23,6 +23,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Series,
     Table,
 )
@@ -104,6 +105,11 @@ class Representation:
     title: ClassVar[str] = "Representation of groups"
     question: ClassVar[str] = "Do the groups that generated images show have the shares that were declared?"
     settings: ClassVar[tuple[str, ...]] = ("target", "target.*", "level", "margin")
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "worst_share_gap": Planning("gap", perfect=0.0, parameters={"target": 0.5}),
+        "corrected_share": Planning("share"),
+        "unknown_share": Planning("proportion", perfect=0.0),
+    }
     needs: ClassVar[Needs] = Needs(samples=100, attributes=("samples",))
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="worst_share_gap",

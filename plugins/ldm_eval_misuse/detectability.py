@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
 from ldm_eval.api import (
@@ -16,6 +16,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Role,
     Series,
     Table,
@@ -29,6 +30,8 @@ MIN_IMAGES = 100
 
 PENALTY = 0.1
 """Ridge penalty on standardised features; fixed beforehand, the same for the test and its control."""
+
+_HALF = {"trials": 0.5}
 
 _LIMIT = (
     "Assumes that both sets were stored the same way: a difference of codec, compression or resizing is a difference "
@@ -50,6 +53,10 @@ class Detectability:
         optional=("holdout",),
         features=("samples", "reference", "holdout"),
     )
+    planning: ClassVar[Mapping[str, Planning]] = {  # half of as many samples and real images are judged
+        "detection_accuracy": Planning("proportion", "samples, and twice as many real images", 0.5),
+        "real_called_generated": Planning("proportion", "samples, and twice as many real images", None, None, _HALF),
+    }
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="detection_accuracy",
         alarm=Alarm("low", ">", 0.5),

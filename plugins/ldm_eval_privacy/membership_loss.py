@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +18,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Role,
     Series,
     SignatureValue,
@@ -40,6 +41,10 @@ FEWEST = 50
 
 _DEFAULTS = {"grey_levels": 4.0, "max_overlap": 0.01, "blind_images": 2000.0, "max_side": 64.0}
 _RATE = 0.01
+_SCORED = "scored images of each set"
+_HALF = {"trials": 0.5}
+_LOST = 0.025
+"""Share of runs that the blind classifier calls Invalid by chance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +90,17 @@ class MembershipLoss:
     title: ClassVar[str] = "Membership inference from the denoising loss"
     question: ClassVar[str] = "Can someone with the model tell whether a given image was trained on?"
     settings: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "membership_auc": Planning(
+            "auc",
+            _SCORED,
+            0.5,
+            DENOISING_LOSS.max_images,
+            {"judged": 0.5, "chosen": 1.0, "lost": _LOST},
+        ),
+        "membership_tpr_*": Planning("proportion", _SCORED, _RATE, DENOISING_LOSS.max_images, _HALF),
+        "membership_*_rate": Planning("proportion", _SCORED, None, DENOISING_LOSS.max_images, _HALF),
+    }
     needs: ClassVar[Needs] = Needs(
         roles=("training", "holdout"), features=("training", "holdout"), scores=(DENOISING_LOSS,)
     )

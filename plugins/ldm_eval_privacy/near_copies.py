@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +19,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Series,
     SignatureValue,
     Table,
@@ -102,6 +103,17 @@ class NearCopies:
     title: ClassVar[str] = "Near copies of training images"
     question: ClassVar[str] = "Does the model reproduce training images more often than chance resemblance explains?"
     settings: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "near_copy_excess": Planning(  # half of the holdout sets the cut, the other half is the control
+            "difference",
+            "samples, and as many holdout images",
+            0.0,
+            parameters={"control": _DEFAULTS["false_positives"], "controls": 0.5},
+        ),
+        "near_copy_false_positive_rate": Planning("proportion", "holdout images"),
+        "exact_copy_rate": Planning("proportion", perfect=0.0),
+        "near_copy_rate": Planning("proportion"),  # fresh images are flagged too, how often depends on the data
+    }
     needs: ClassVar[Needs] = Needs(samples=50, roles=("training",), optional=("holdout",))
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="near_copy_excess",

@@ -21,6 +21,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Role,
     Series,
     SignatureValue,
@@ -61,6 +62,7 @@ class FrechetDistanceCheck:
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and twice as many reference images")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="frechet_distance_excess",
         alarm=Alarm("low", ">", 0.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -21,6 +21,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Table,
 )
 from ldm_eval.errors import EvidenceError
@@ -113,6 +114,7 @@ class InceptionScoreCheck:
     title: ClassVar[str] = "Inception score"
     question: ClassVar[str] = "Does a classifier recognise each sample, and many classes over all samples?"
     needs: ClassVar[Needs] = Needs(samples=_MINIMUM, optional=("reference",), logits=("samples", "reference"))
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="inception_score (phantom)",
         alarm=Alarm("high", "<", 5.0),

@@ -19,6 +19,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Role,
     Series,
     Table,
@@ -46,6 +47,7 @@ class KernelDistanceCheck:
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and as many reference images")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="kernel_distance",
         alarm=Alarm("low", ">", 0.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
 import numpy as np
@@ -19,6 +19,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Series,
     Table,
 )
@@ -47,6 +48,7 @@ class PrecisionRecallCheck:
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and as many reference images")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="recall",
         alarm=Alarm("high", "<", 0.6),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -21,6 +21,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Series,
     Table,
 )
@@ -63,6 +64,7 @@ class ReconstructionDistanceCheck:
     title: ClassVar[str] = "Reconstruction distance"
     question: ClassVar[str] = "How much does the model's autoencoder lose before the diffusion model does anything?"
     needs: ClassVar[Needs] = Needs(roles=("holdout", "reconstruction"), features=("holdout", "reconstruction"))
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "holdout images")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="rfd",
         alarm=Alarm("low", ">", 0.01),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +21,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     Role,
     Series,
     SignatureValue,
@@ -93,6 +94,9 @@ class VariationalBoundCheck:
     title: ClassVar[str] = "Variational bound (bits per dimension)"
     question: ClassVar[str] = "How well does the model predict real images it never saw, and how much better its own?"
     needs: ClassVar[Needs] = Needs(roles=("training", "holdout"), scores=(VARIATIONAL_BOUND,))
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "*": Planning("mean", "scored images of each set", default_n=VARIATIONAL_BOUND.max_images)
+    }
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="variational_bound_gap",
         alarm=Alarm("low", ">", 0.0),
