@@ -42,6 +42,7 @@ def _loaded(arguments: list[str], folder: Path) -> str:
         ["run", "--help"],
         ["run", "--show-config"],
         ["plugins"],
+        ["plugins", "new", "blank-images"],
         *(["list", k] for k in KINDS),
     ],
     ids=" ".join,

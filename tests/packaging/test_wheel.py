@@ -39,6 +39,12 @@ def test_the_wheel_holds_the_demo_and_the_type_marker(wheel: list[str]) -> None:
         assert name in wheel
 
 
+def test_the_wheel_holds_every_template_of_a_new_plugin(wheel: list[str], repository: Path) -> None:
+    templates = list((repository / "ldm_eval/testing/scaffold/templates").iterdir())
+    assert templates
+    assert {path.relative_to(repository).as_posix() for path in templates} <= set(wheel)
+
+
 def test_the_wheel_holds_nothing_else(wheel: list[str]) -> None:
     tops = {name.split("/")[0] for name in wheel}
     plugins = {f"ldm_eval_{name}" for name in ("native", "images", "features", "quality", "privacy", "fairness")}
