@@ -27,7 +27,20 @@ from ldm_eval.errors import ConfigError, PluginError, did_you_mean
 from ldm_eval.testing.declared import DeclaredEvidence
 from ldm_eval.testing.inspection import description_problems, import_problems, report_problems
 
-__all__ = ["CaseTally", "ConformanceReport", "assert_conforms", "examine", "phantom_evidence"]
+__all__ = [
+    "CaseName",
+    "CaseRun",
+    "CaseTally",
+    "ConformanceReport",
+    "assert_conforms",
+    "examine",
+    "phantom_evidence",
+    "rate_problems",
+    "run_case",
+]
+
+CaseName = Literal["catches", "leaves_alone"]
+"""The two phantoms of a check."""
 
 REJECTED_BELOW = 1e-3
 """A promised rate is rejected when a count this far off would be rarer than this, were the promise true."""
@@ -118,9 +131,9 @@ def examine(spec: CheckSpec, *, seeds: int = 20, first_seed: int = 0) -> Conform
     phantoms: object = spec.phantoms
     catches = leaves_alone = None
     if isinstance(phantoms, Phantoms) and isinstance(phantoms.alarm, Alarm):
-        caught = _examine_case(spec, "catches", seeds, first_seed)
-        left = _examine_case(spec, "leaves_alone", seeds, first_seed)
-        problems += [*caught.problems, *left.problems, *_rate_problems(phantoms, caught, left)]
+        caught = run_case(spec, "catches", seeds, first_seed)
+        left = run_case(spec, "leaves_alone", seeds, first_seed)
+        problems += [*caught.problems, *left.problems, *rate_problems(phantoms, caught, left)]
         catches, leaves_alone = caught.tally, left.tally
     return ConformanceReport(
         check=spec.id,
@@ -159,7 +172,15 @@ def _factory(path: str) -> Callable[..., object]:
 
 
 @dataclass(frozen=True, slots=True)
-class _CaseRun:
+class CaseRun:
+    """One phantom before its check, for all seeds.
+
+    Attributes:
+        tally: The counts.
+        levels: Confidence levels of the intervals that were reported, one per run that measured.
+        problems: What was wrong, one sentence each.
+    """
+
     tally: CaseTally
     levels: tuple[float, ...]
     problems: tuple[str, ...]
@@ -185,7 +206,19 @@ class _Complaints:
         )
 
 
-def _examine_case(spec: CheckSpec, name: Literal["catches", "leaves_alone"], seeds: int, first_seed: int) -> _CaseRun:
+def run_case(
+    spec: CheckSpec, name: CaseName, seeds: int, first_seed: int = 0, on_seed: Callable[[], None] | None = None
+) -> CaseRun:
+    """Put a check before one of its phantoms, once per seed, and count.
+
+    Args:
+        spec: The check; its phantoms are of the right types (see ``description_problems``).
+        name: Which phantom.
+        seeds: How many seeds.
+        first_seed: First of the consecutive seeds; at this one the check runs twice on the same and once on equal
+            evidence.
+        on_seed: Called after every seed: a sign of life.
+    """
     case: PhantomCase = getattr(spec.phantoms, name)
     complaints = _Complaints(name, seeds)
     measured: list[Measurement] = []
@@ -196,6 +229,9 @@ def _examine_case(spec: CheckSpec, name: Literal["catches", "leaves_alone"], see
         except (Exception, SystemExit) as error:  # a plugin may raise anything; it is reported, not obeyed
             complaints.add(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
             continue
+        finally:
+            if on_seed is not None:
+                on_seed()
         found = _looked_at(spec.phantoms, report)
         if isinstance(found, Measurement):
             measured.append(found)
@@ -208,7 +244,7 @@ def _examine_case(spec: CheckSpec, name: Literal["catches", "leaves_alone"], see
     tally = CaseTally(case.effect, len(measured) + len(refusals), alarms, len(refusals), case.truth, covered)
     if bdtrc(len(refusals) - 1, max(1, tally.seeds), spec.phantoms.false_alarms) < REJECTED_BELOW:
         complaints.add(f"it answered Invalid in {len(refusals)} of {tally.seeds} seeds, last: {refusals[-1]}")
-    return _CaseRun(tally, tuple(m.interval.level for m in measured), complaints.lines())
+    return CaseRun(tally, tuple(m.interval.level for m in measured), complaints.lines())
 
 
 def _report(spec: CheckSpec, case: PhantomCase, seed: int, complaints: _Complaints, *, thorough: bool) -> object:
@@ -260,7 +296,8 @@ def _holds(interval: Interval, truth: float) -> bool:
     return above and below
 
 
-def _rate_problems(phantoms: Phantoms, catches: _CaseRun, leaves_alone: _CaseRun) -> Iterator[str]:
+def rate_problems(phantoms: Phantoms, catches: CaseRun, leaves_alone: CaseRun) -> Iterator[str]:
+    """Promises that the counts reject, by exact binomial tails: power, false alarms, coverage where truth is known."""
     caught, left = catches.tally, leaves_alone.tally
     if caught.seeds and bdtr(caught.alarms, caught.seeds, phantoms.power) < REJECTED_BELOW:
         yield (
