@@ -296,15 +296,16 @@ class Planning:
         images: What n counts, e.g. ``"samples, and as many holdout images"``.
         perfect: The value of a perfect model; without a pilot a rule is planned for a truth half-way from it to the
             limit. None: no such assumption is made.
-        default_n: How many of ``images`` a run has when nothing is asked for; None: the run's own number of samples.
+        most: How many of ``images`` a run takes at most, whatever is asked for; None: as many as it has.
         parameters: ``trials`` per image (proportion); ``control`` share and ``controls`` per image (difference);
-            ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap).
+            ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap); ``fewest`` images
+            the check takes (any kind).
     """
 
     kind: Literal["proportion", "difference", "auc", "share", "gap", "mean"]
     images: str = "samples"
     perfect: float | None = None
-    default_n: int | None = None
+    most: int | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ldm_eval.cli import card, doctor, gate, listing, plugins, run, sample, show, train
+from ldm_eval.cli import card, doctor, gate, listing, plan_policy, plugins, run, sample, show, train
 
 __all__ = ["app", "command"]
 
@@ -62,6 +62,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "gate": gate.gate,
     "card": card.card,
+    "plan": plan_policy.plan,
     "show": show.show,
     "train": train.train,
     "sample": sample.sample,

@@ -42,7 +42,7 @@ FEWEST = 50
 _DEFAULTS = {"grey_levels": 4.0, "max_overlap": 0.01, "blind_images": 2000.0, "max_side": 64.0}
 _RATE = 0.01
 _SCORED = "scored images of each set"
-_HALF = {"trials": 0.5}
+_HALF = {"trials": 0.5, "fewest": FEWEST}
 _LOST = 0.025
 """Share of runs that the blind classifier calls Invalid by chance."""
 
@@ -96,7 +96,7 @@ class MembershipLoss:
             _SCORED,
             0.5,
             DENOISING_LOSS.max_images,
-            {"judged": 0.5, "chosen": 1.0, "lost": _LOST},
+            {"judged": 0.5, "chosen": 1.0, "lost": _LOST, "fewest": FEWEST},
         ),
         "membership_tpr_*": Planning("proportion", _SCORED, _RATE, DENOISING_LOSS.max_images, _HALF),
         "membership_*_rate": Planning("proportion", _SCORED, None, DENOISING_LOSS.max_images, _HALF),
