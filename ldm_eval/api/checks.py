@@ -298,8 +298,8 @@ class Planning:
             limit. None: no such assumption is made.
         most: How many of ``images`` a run takes at most, whatever is asked for; None: as many as it has.
         parameters: ``trials`` per image (proportion); ``control`` share and ``controls`` per image (difference);
-            ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap); ``fewest`` images
-            the check takes (any kind).
+            ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap);
+            ``fewest`` images that the check takes (any kind).
     """
 
     kind: Literal["proportion", "difference", "auc", "share", "gap", "mean"]

@@ -211,7 +211,7 @@ def _why_none(design: Design, truth: float, allowed: Allowed, target: float) -> 
         return "No n decides: the assumed truth is the limit itself."
     best = float(power(design, truth, [LARGEST_N], allowed)[0])
     if isinstance(design, ShareDesign | WorstGapDesign) and best < target:
-        return "No n decides: what is not known of the classifier's errors stays. Label more real images; samples do not help."
+        return "No n decides: the doubt about the classifier's errors stays. Label more real images, not samples."
     return f"No n up to {LARGEST_N:,} reaches {target:.0%}; the chance there is {best:.1%}."
 
 

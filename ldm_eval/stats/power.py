@@ -158,8 +158,8 @@ class ProportionDesign(Design):
         most = _most_below(counted, allowed.highest, tail)
         fewest = counted - _most_below(counted, 1 - allowed.lowest, tail)
         passes = _below(most, counted, share) - _below(fewest - 1, counted, share)
-        above = 1 - _below(counted - _most_below(counted, 1 - allowed.highest, tail) - 1, counted, share)
-        below = _below(_most_below(counted, allowed.lowest, tail), counted, share)
+        above = 1 - _below(counted - _most_below(counted, 1 - allowed.highest, tail, strict=True) - 1, counted, share)
+        below = _below(_most_below(counted, allowed.lowest, tail, strict=True), counted, share)
         return Chances(np.clip(passes, 0, 1), np.clip(above + below, 0, 1))
 
 
@@ -249,10 +249,13 @@ def _below(k: ArrayLike, n: ArrayLike, share: float) -> Float:
     return np.where(counts < 0, 0.0, found)
 
 
-def _most_below(n: Count, share: float, tail: float) -> Count:
-    """The largest k whose upper Clopper-Pearson bound is ``share`` at most: P(Bin(n, share) <= k) <= tail; or -1."""
+def _most_below(n: Count, share: float, tail: float, *, strict: bool = False) -> Count:
+    """The largest k whose upper Clopper-Pearson bound is ``share`` at most: P(Bin(n, share) <= k) <= tail; or -1.
+
+    ``strict``: below ``share`` rather than at most; that matters where the bound is cut off at 1.
+    """
     if share >= 1:
-        return n
+        return n - 1 if strict and share == 1 else n
     low, high = np.full_like(n, -1), n.copy()
     if share <= 0:
         return low
