@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,8 +30,6 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def call(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Call:
     """Runs Python with the plugin installed by pip, from a copy so that no build output is left in it."""
-    import shutil
-
     source, site = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("site")
     shutil.copytree(plugin, source)
     # No index is needed: --no-deps because ldm-eval is here already, --no-build-isolation because setuptools is.
@@ -116,3 +115,25 @@ def test_the_page_says_what_the_phantoms_gave(plugin: Path, call: Call) -> None:
     page = " ".join((plugin / "docs" / "blank_share.md").read_text().split())
     for (alarms, covered), truth in zip(json.loads(done.stdout), ("5 %", "1 %"), strict=True):
         assert f"exceeds 1 % in {alarms} of 400, the interval holds {truth} in {covered}." in page
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("count, n = int(blank.sum()), len(blank)", "count, n = 0, len(blank)"),
+        ("span <= grey_levels", "span > grey_levels"),
+        ("span <= grey_levels", "span <= grey_levels + 2"),
+        ("span <= grey_levels", "span <= grey_levels // 2"),
+        ("clopper_pearson(count, n)", "clopper_pearson(100 * count, 100 * n)"),
+    ],
+    ids=["constant", "flipped", "generous", "strict", "narrow"],
+)
+def test_its_proof_fails_when_the_check_is_spoilt(right: str, wrong: str, plugin: Path, tmp_path: Path) -> None:
+    shutil.copytree(plugin, tmp_path / "copy")
+    source = tmp_path / "copy" / "blank_images" / "blank_share.py"
+    text = source.read_text()
+    assert text.count(right) == 1
+    source.write_text(text.replace(right, wrong))
+    done = _python([], tmp_path / "copy", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "conforms")
+    assert done.returncode == 1, done.stdout
+    assert "blank_images/blank_share: does not conform" in done.stdout
