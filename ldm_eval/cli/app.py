@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ldm_eval.cli import card, doctor, gate, listing, plan_policy, plugins, run, sample, show, train
+from ldm_eval.cli import calibrate, card, doctor, gate, listing, plan_policy, plugins, run, sample, show, train
 
 __all__ = ["app", "command"]
 
@@ -67,6 +67,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "sample": sample.sample,
     "list": listing.list_,
+    "calibrate": calibrate.calibrate,
     "doctor": doctor.doctor,
 }
 for name, function in _COMMANDS.items():

@@ -21,6 +21,7 @@ __all__ = [
     "Certificate",
     "Instrument",
     "Rate",
+    "instrument_from_json",
     "load_certificate",
     "save_certificate",
 ]
@@ -151,15 +152,15 @@ def load_certificate(path: Path) -> Certificate:
             libraries=dict(document["libraries"]),
             seeds=int(document["seeds"]),
             first_seed=int(document["first_seed"]),
-            instruments=tuple(_instrument(one) for one in document["instruments"]),
+            instruments=tuple(instrument_from_json(one) for one in document["instruments"]),
         )
-        stated = document["digest"]
+        stated, found = document["digest"], certificate.digest  # a NaN is not canonical JSON: ValueError
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{path} is not a calibration certificate that can be read ({type(error).__name__}: {error}). "
             "Make it again with `ldm-eval calibrate`."
         ) from error
-    if certificate.digest != stated:
+    if found != stated:
         raise StoreError(
             f"{path} was changed after it was written: its content does not have the digest it states. Make it again "
             "with `ldm-eval calibrate`."
@@ -167,7 +168,8 @@ def load_certificate(path: Path) -> Certificate:
     return certificate
 
 
-def _instrument(item: Mapping[str, Any]) -> Instrument:
+def instrument_from_json(item: Mapping[str, Any]) -> Instrument:
+    """One entry of ``instruments``. Raises KeyError, TypeError or ValueError for what is none."""
     if item["verdict"] not in get_args(Calibration):
         raise ValueError(f"verdict {item['verdict']!r}")
     return Instrument(
@@ -180,5 +182,11 @@ def _instrument(item: Mapping[str, Any]) -> Instrument:
 
 
 def _case(item: Mapping[str, Any]) -> CalibratedCase:
-    rates = {name: None if item[name] is None else Rate(**item[name]) for name in ("alarms", "coverage")}
+    rates = {name: None if item[name] is None else _rate(item[name]) for name in ("alarms", "coverage")}
     return CalibratedCase(**{**item, **rates})
+
+
+def _rate(item: Mapping[str, Any]) -> Rate:
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in item.values()):
+        raise TypeError(f"a rate of {dict(item)!r}")
+    return Rate(**item)
