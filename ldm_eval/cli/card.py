@@ -19,6 +19,14 @@ def card(
     declared: Annotated[
         Path | None, typer.Option("--declared", metavar="FILE", help="card.toml with what the author declares.")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="Certificate from `ldm-eval calibrate`, kept with the run (default: the one that is there).",
+        ),
+    ] = None,
     renderer: Annotated[
         list[str] | None,
         typer.Option("--renderer", metavar="NAME", help="Write the report in this format too; may be given again."),
@@ -28,6 +36,6 @@ def card(
     from ldm_eval.evaluate import render_folder
 
     with console.only_results_on_stdout():
-        done = render_folder(folder, declared, renderer or ())
+        done = render_folder(folder, declared, renderer or (), calibration)
     for path in (done.card, *done.rendered):
         console.line(str(path))

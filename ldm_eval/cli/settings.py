@@ -21,7 +21,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
     "Sampling": ("samples", "sampler", "steps", "guidance", "classes", "seed", "limit"),
     "Measuring": ("extractor", "extractor_weights", "attribute", "attribute_classifier", "check_timeout"),
     "Machine": ("device", "batch_size", "threads", "cache_dir", "offline"),
-    "Results": ("policy", "declared", "renderer", "output", "resume", "dry_run", "json", "debug"),
+    "Results": ("policy", "calibration", "declared", "renderer", "output", "resume", "dry_run", "json", "debug"),
     "Plugins": ("plugin", "disable_plugin"),
 }
 _FLAGS = ("dry_run", "json", "debug")
@@ -130,7 +130,9 @@ def _default(setting: Field[Any]) -> str:
 
 
 def _metavar(name: str, hint: Any) -> str:
-    special = {"model": "REF", "output": "PATH", "cache_dir": "DIR", "policy": "FILE", "declared": "FILE"}
+    if name in ("policy", "calibration", "declared"):
+        return "FILE"
+    special = {"model": "REF", "output": "PATH", "cache_dir": "DIR"}
     if name in special:
         return special[name]
     if get_args(hint):

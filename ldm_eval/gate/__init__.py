@@ -1,5 +1,6 @@
 """From results.json and a policy to a verdict: pure functions."""
 
+from ldm_eval.gate.calibration import MadeBy, uncalibrated, uncalibrated_rules
 from ldm_eval.gate.decide import decide
 from ldm_eval.gate.policy import Limit, Policy, Rule, Waiver, load_policy, parse_policy
 from ldm_eval.gate.verdict import (
@@ -16,6 +17,7 @@ from ldm_eval.gate.verdict import (
 __all__ = [
     "GateStatus",
     "Limit",
+    "MadeBy",
     "Policy",
     "Rule",
     "RuleResult",
@@ -27,6 +29,8 @@ __all__ = [
     "load_policy",
     "load_verdict",
     "parse_policy",
+    "uncalibrated",
+    "uncalibrated_rules",
     "verdict_from_json",
     "verdict_to_json",
 ]

@@ -9,9 +9,11 @@ from typing import assert_never
 
 from ldm_eval.api import Crashed, Invalid, Measured, Measurement, NotApplicable, SignatureValue
 from ldm_eval.errors import did_you_mean
+from ldm_eval.gate.calibration import MadeBy, calibration_warnings, require_calibration
 from ldm_eval.gate.policy import Limit, Policy, Rule
 from ldm_eval.gate.verdict import RuleResult, RuleStatus, Verdict
 from ldm_eval.gate.waivers import apply_waivers, judge_waiver
+from ldm_eval.store.certificate import Certificate
 from ldm_eval.store.results import Results
 
 __all__ = ["Bounds", "bounds", "decide", "n_to_settle"]
@@ -28,17 +30,20 @@ class Bounds:
     high: float
 
 
-def decide(results: Results, policy: Policy, as_of: date) -> Verdict:
-    """Judge results by a policy. Pure: the same three arguments give the same verdict.
+def decide(results: Results, policy: Policy, as_of: date, certificate: Certificate | None = None) -> Verdict:
+    """Judge results by a policy. Pure: the same arguments give the same verdict.
 
     Args:
         results: As read from ``results.json``.
         policy: As read from its file.
         as_of: The day on which waivers must hold.
+        certificate: What a calibration of the instruments found, or None.
     """
     model_sha256 = str(results.model.get("sha256", ""))
     refused = _refusal(results)
     judged = tuple(_result(rule, "error", refused) if refused else _judge(rule, results) for rule in policy.rules)
+    if policy.require_calibration and not refused:
+        judged = require_calibration(judged, MadeBy.of(results), certificate)
     by_rule = {result.rule: result for result in judged}
     waivers = tuple(judge_waiver(waiver, by_rule[waiver.rule], model_sha256, as_of) for waiver in policy.waivers)
     return Verdict(
@@ -49,7 +54,8 @@ def decide(results: Results, policy: Policy, as_of: date) -> Verdict:
         rules=judged if refused else apply_waivers(judged, waivers),
         waivers=waivers,
         refused=refused,
-        warnings=_warnings(results, policy),
+        warnings=(*_warnings(results, policy), *calibration_warnings(results, policy, certificate)),
+        calibration=certificate.digest if certificate else None,
     )
 
 

@@ -20,7 +20,7 @@ __all__ = ["SCHEMA_VERSION", "Limit", "Policy", "Rule", "Severity", "Waiver", "l
 SCHEMA_VERSION = 1
 Severity = Literal["block", "warn"]
 
-_POLICY_KEYS = ("schema_version", "name", "rules", "waivers")
+_POLICY_KEYS = ("schema_version", "name", "require_calibration", "rules", "waivers")
 _LIMIT_KEYS = ("at_most", "at_least", "within")
 _RULE_KEYS = ("id", "check", "measurement", "group", *_LIMIT_KEYS, "severity", "min_n", "why", "signature")
 _WAIVER_KEYS = ("rule", "reason", "owner", "expires", "model_sha256")
@@ -81,12 +81,22 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules and waivers; ``digest`` is the SHA-256 of the bytes of the file."""
+    """Rules and waivers.
+
+    Attributes:
+        name: Name of the policy.
+        digest: SHA-256 of the bytes of the file.
+        rules: At least one.
+        waivers: At most one per rule.
+        require_calibration: A rule whose check no certificate shows to be calibrated, in the versions that measured,
+            is an error.
+    """
 
     name: str
     digest: str
     rules: tuple[Rule, ...]
     waivers: tuple[Waiver, ...] = ()
+    require_calibration: bool = False
 
 
 def load_policy(path: Path) -> Policy:
@@ -132,7 +142,10 @@ def parse_policy(document: Mapping[str, Any], digest: str, where: str = "the pol
         if waiver.rule not in ids:
             hint = did_you_mean(waiver.rule, ids)
             raise PolicyError(f"{where}: a waiver names the rule '{waiver.rule}', which does not exist.{hint}")
-    return Policy(_text(document, "name", where), digest, rules, waivers)
+    required = document.get("require_calibration", False)
+    if not isinstance(required, bool):
+        raise PolicyError(f"{where}: require_calibration must be true or false, unquoted; found {_found(required)}.")
+    return Policy(_text(document, "name", where), digest, rules, waivers, required)
 
 
 def _rule(item: Mapping[str, Any], where: str) -> Rule:

@@ -94,6 +94,7 @@ class Verdict:
         waivers: One result per waiver.
         refused: Why the results cannot be judged at all (partial), or an empty string.
         warnings: What a reader should know though it decides nothing.
+        calibration: Digest of the calibration certificate that was at hand, or None.
     """
 
     policy_name: str
@@ -104,6 +105,7 @@ class Verdict:
     waivers: tuple[WaiverResult, ...] = ()
     refused: str = ""
     warnings: tuple[str, ...] = ()
+    calibration: str | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -153,6 +155,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "refused": verdict.refused,
         "problems": list(verdict.problems),
         "warnings": list(verdict.warnings),
+        **({} if verdict.calibration is None else {"calibration": verdict.calibration}),
     }
 
 
@@ -179,6 +182,7 @@ def verdict_from_json(document: Mapping[str, Any]) -> Verdict:
             ),
             refused=document["refused"],
             warnings=tuple(document["warnings"]),
+            calibration=document.get("calibration"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"Not a verdict of ldm-eval ({type(error).__name__}: {error}). Judge again.") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from ldm_eval.api import CardSectionSpec
 from ldm_eval.gate import Verdict
+from ldm_eval.report.calibration import calibration_section, other_calibration
 from ldm_eval.report.declared import declared_section
 from ldm_eval.report.findings import family_sections, summary_section
 from ldm_eval.report.front_matter import front_matter
@@ -21,6 +22,7 @@ from ldm_eval.report.provenance import (
 )
 from ldm_eval.report.section import Section
 from ldm_eval.report.verdict_box import verdict_box, waivers_section
+from ldm_eval.store.certificate import Certificate
 from ldm_eval.store.results import Results
 
 __all__ = ["GRID", "build_card"]
@@ -38,6 +40,7 @@ def build_card(
     *,
     grid: str | None = None,
     undrawn: Mapping[str, str] | None = None,
+    certificate: Certificate | None = None,
 ) -> str:
     """Write MODEL_CARD.md. The same arguments give the same bytes, whatever the order of keys in results.json.
 
@@ -48,17 +51,19 @@ def build_card(
         sections: Sections of plugins; they come last, so that a broken one cannot hide ours.
         grid: Path of the sample grid relative to the card, or None.
         undrawn: Figure path -> why it could not be drawn.
+        certificate: What a calibration of the instruments found, or None.
     """
     body = [
-        Section("Verdict", _verdict(results, verdict)),
+        Section("Verdict", _verdict(results, verdict, certificate)),
         summary_section(results),
         _samples_section(results, grid),
         *family_sections(results, undrawn or {}),
         waivers_section(verdict),
         not_evaluated_section(results),
         protocol_section(results),
+        calibration_section(results, certificate),
         reproduce_section(results),
-        digests_section(results, verdict),
+        digests_section(results, verdict, certificate),
         declared_section(declared),
         limits_section(results),
         *(_plugin_section(spec, results) for spec in sections),
@@ -67,11 +72,16 @@ def build_card(
     return "\n".join([front_matter(results, declared), title, *(str(section) for section in body if section)])
 
 
-def _verdict(results: Results, verdict: Verdict | None) -> str:
+def _verdict(results: Results, verdict: Verdict | None, certificate: Certificate | None) -> str:
     partial = "**Partial results:** `--limit` cut every set of images short; these numbers are for trying things out."
     other = "**The verdict is about another model** than these results; judge them with `ldm-eval gate`."
     elsewhere = verdict is not None and verdict.model_sha256 != str(results.model.get("sha256", ""))
-    parts = [verdict_box(verdict), other if elsewhere else "", partial if results.partial else ""]
+    parts = [
+        verdict_box(verdict),
+        other if elsewhere else "",
+        other_calibration(verdict, certificate),
+        partial if results.partial else "",
+    ]
     return "\n\n".join(filter(None, parts))
 
 

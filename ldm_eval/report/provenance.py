@@ -10,6 +10,7 @@ from ldm_eval.gate import Verdict
 from ldm_eval.report.markdown import bullet_list, code, code_block, escape, table
 from ldm_eval.report.numbers import format_count
 from ldm_eval.report.section import FAMILIES, Section, as_text, families, humanise
+from ldm_eval.store.certificate import Certificate
 from ldm_eval.store.results import CheckRecord, Results
 
 __all__ = [
@@ -131,8 +132,8 @@ def _other_tools(tool: Mapping[str, str]) -> list[str]:
     return sorted(set(tool) - {"name", "version"})
 
 
-def digests_section(results: Results, verdict: Verdict | None) -> Section:
-    """SHA-256 of the model, of every set of images, of the policies and of what the card shows."""
+def digests_section(results: Results, verdict: Verdict | None, certificate: Certificate | None = None) -> Section:
+    """SHA-256 of the model, of every set of images, of the policies, the calibration and of what the card shows."""
     rows = [
         (
             "Model",
@@ -156,6 +157,8 @@ def digests_section(results: Results, verdict: Verdict | None) -> Section:
         rows.append(("Policy recorded before sampling", "–", "–", "–", code(results.policy_digest)))
     if verdict is not None:
         rows.append(("Policy applied", escape(verdict.policy_name), "–", "–", code(verdict.policy_digest)))
+    if certificate is not None:
+        rows.append(("Calibration certificate", "calibration.json", "–", "–", code(certificate.digest)))
     rows += [("Artifact", escape(path), "–", "–", code(results.artifacts[path])) for path in sorted(results.artifacts)]
     facts = _model_facts(results.model)
     columns = ("What", "Name", "Images", "Licence", "SHA-256")

@@ -14,12 +14,22 @@ from ldm_eval.report.card import GRID, build_card
 from ldm_eval.report.figures import draw_figure, figure_files, sample_grid
 from ldm_eval.report.markdown import plain
 from ldm_eval.store.atomic import read_json, write_bytes, write_json, write_text
+from ldm_eval.store.certificate import Certificate, load_certificate
 from ldm_eval.store.results import Results
 from ldm_eval.store.samples import first_images
 
-__all__ = ["CARD", "DECLARED", "GATE", "GRID_IMAGES", "load_declared", "write_report"]
+__all__ = [
+    "CALIBRATION",
+    "CARD",
+    "DECLARED",
+    "GATE",
+    "GRID_IMAGES",
+    "load_calibration",
+    "load_declared",
+    "write_report",
+]
 
-CARD, GATE, DECLARED = "MODEL_CARD.md", "gate.json", "declared.json"
+CARD, GATE, DECLARED, CALIBRATION = "MODEL_CARD.md", "gate.json", "declared.json", "calibration.json"
 GRID_IMAGES = 64
 """How many of the first samples the grid shows."""
 
@@ -30,12 +40,13 @@ def write_report(
     folder: Path,
     declared: Mapping[str, Any] | None = None,
     sections: Sequence[CardSectionSpec] = (),
+    certificate: Certificate | None = None,
 ) -> Path:
-    """Write ``figures/``, ``gate.json``, ``declared.json`` and, last, ``MODEL_CARD.md``; return the card's path.
+    """Write figures, certificate, verdict and declaration and, last, ``MODEL_CARD.md``; return the card's path.
 
-    Writing again from the same results gives the same bytes. What is None is not there afterwards: a verdict or a
-    declaration left by an earlier report would contradict this one. Read them first with ``gate.load_verdict`` and
-    ``load_declared`` to keep them.
+    Writing again from the same results gives the same bytes. What is None is not there afterwards: a verdict, a
+    declaration or a certificate left by an earlier report would contradict this one. Read them first with
+    ``gate.load_verdict``, ``load_declared`` and ``load_calibration`` to keep them.
 
     Args:
         results: What was measured.
@@ -43,15 +54,17 @@ def write_report(
         folder: The folder of the run.
         declared: What the author declares, or None.
         sections: Sections of plugins.
+        certificate: What a calibration of the instruments found, or None.
 
     Raises:
         StoreError: when the disk is full or the folder cannot be written; the old card is still there.
     """
     undrawn = _write_figures(results, folder)
+    _write_or_remove(folder / CALIBRATION, certificate.to_json() if certificate is not None else None)
     _write_or_remove(folder / GATE, verdict_to_json(verdict) if verdict is not None else None)
     _write_or_remove(folder / DECLARED, _jsonable(declared) if declared is not None else None)
     grid = _write_grid(folder)
-    card = build_card(results, verdict, declared, sections, grid=grid, undrawn=undrawn)
+    card = build_card(results, verdict, declared, sections, grid=grid, undrawn=undrawn, certificate=certificate)
     write_text(folder / CARD, card)
     return folder / CARD
 
@@ -65,6 +78,12 @@ def load_declared(folder: Path) -> Mapping[str, Any] | None:
     if not isinstance(document, dict):
         raise StoreError(f"{path} is not what ldm-eval wrote; give --declared again.")
     return document
+
+
+def load_calibration(folder: Path) -> Certificate | None:
+    """The certificate that lies with the run, or None. Raises StoreError when it is damaged or was edited."""
+    path = folder / CALIBRATION
+    return load_certificate(path) if path.is_file() else None
 
 
 def _write_figures(results: Results, folder: Path) -> dict[str, str]:

@@ -59,6 +59,9 @@ class RunConfig:
     attribute: str = _setting("", "Group column to look at (default: the only one the data has).")
     attribute_classifier: str = _setting("", "Classifier that tells groups (default: probe, fitted on the data).")
     policy: str = _setting("", "Gate policy (TOML) to judge the results by.", decides=False)
+    calibration: str = _setting(
+        "", "Calibration certificate of the instruments, from `ldm-eval calibrate`.", decides=False
+    )
     declared: str = _setting("", "card.toml with what the author declares about the model.", decides=False)
     renderer: tuple[str, ...] = _setting((), "Further formats of the report, separated by commas.", decides=False)
     output: str = _setting("", "Folder for the results (default: reports/<model>-<date and time>).", decides=False)

@@ -22,6 +22,7 @@ _OURS = (
     "work",
     "private",
     "gate.json",
+    "calibration.json",
     "MODEL_CARD.md",
     "declared.json",
     "worker.log",
