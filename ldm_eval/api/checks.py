@@ -299,6 +299,7 @@ class Planning:
         most: How many of ``images`` a run takes at most, whatever is asked for; None: as many as it has.
         parameters: ``trials`` per image (proportion); ``control`` share and ``controls`` per image (difference);
             ``judged`` share, ``chosen`` sign (1 or 0) and share of runs ``lost`` (auc); ``target`` (share, gap);
+            ``curved`` (1 for a mean whose error falls as 1/n near a perfect value);
             ``fewest`` images that the check takes (any kind).
     """
 

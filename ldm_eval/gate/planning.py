@@ -264,7 +264,9 @@ def _mean_design(wanted: _Wanted) -> tuple[Design | None, str]:
     if interval.sided != "two" or not all(map(math.isfinite, arms)) or max(arms) <= 0:
         return None, "The pilot's interval is not two-sided, or has no width; it says nothing about the spread."
     error = max(arms) / float(ndtri(0.5 + interval.level / 2))
-    return MeanDesign(error, measured.n, interval.level), "Normal, by the pilot's standard error over the root of n."
+    return MeanDesign(error, measured.n, interval.level, bool(wanted.planning.parameters.get("curved", 0.0))), (
+        "Normal, by the pilot's standard error over the root of n; wrong for a number that itself moves with n."
+    )
 
 
 def _halfway(limit: Limit, perfect: float | None) -> float | None:

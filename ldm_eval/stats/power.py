@@ -221,15 +221,19 @@ class MeanDesign(Design):
         error: Standard error of the pilot, above 0.
         pilot_n: Its n.
         level: Two-sided level of the normal interval.
+        curved: True for squared distances, whose error near zero falls as 1/n: how much of the pilot's does is not
+            known, so fewer images than the pilot's are planned with 1/n and more with 1/sqrt(n): never too few.
     """
 
     error: float
     pilot_n: int
     level: float = 0.95
+    curved: bool = False
 
     def chances(self, truth: float, n: ArrayLike, allowed: Allowed) -> Chances:
         """Closed form."""
-        error = self.error * np.sqrt(self.pilot_n / whole_parts(n, 1.0))
+        ratio = self.pilot_n / whole_parts(n, 1.0)
+        error = self.error * np.where((ratio > 1) & self.curved, ratio, np.sqrt(ratio))
         z = float(ndtri(0.5 + self.level / 2))
         passes = ndtr((allowed.highest - truth) / error - z) - ndtr((allowed.lowest - truth) / error + z)
         fails = ndtr((truth - allowed.highest) / error - z) + ndtr((allowed.lowest - truth) / error - z)

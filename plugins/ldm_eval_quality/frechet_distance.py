@@ -62,7 +62,9 @@ class FrechetDistanceCheck:
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
-    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and twice as many reference images")}
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "*": Planning("mean", "samples, and twice as many reference images", parameters={"curved": 1.0})
+    }
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="frechet_distance_excess",
         alarm=Alarm("low", ">", 0.0),

@@ -47,7 +47,9 @@ class KernelDistanceCheck:
     needs: ClassVar[Needs] = Needs(
         samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
     )
-    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and as many reference images")}
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "*": Planning("mean", "samples, and as many reference images", parameters={"curved": 1.0})
+    }
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="kernel_distance",
         alarm=Alarm("low", ">", 0.0),

@@ -64,7 +64,7 @@ class ReconstructionDistanceCheck:
     title: ClassVar[str] = "Reconstruction distance"
     question: ClassVar[str] = "How much does the model's autoencoder lose before the diffusion model does anything?"
     needs: ClassVar[Needs] = Needs(roles=("holdout", "reconstruction"), features=("holdout", "reconstruction"))
-    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "holdout images")}
+    planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "holdout images", parameters={"curved": 1.0})}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="rfd",
         alarm=Alarm("low", ">", 0.01),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import bdtr, ndtri
 
-from ldm_eval.api import Interval
+from ldm_eval.api import Interval, Measurement
 from ldm_eval.errors import DataError
-from ldm_eval.stats.designs import AucDesign, ShareDesign, WorstGapDesign
+from ldm_eval.stats.designs import AucDesign, DistanceDesign, ShareDesign, WorstGapDesign
 from ldm_eval.stats.equivalence import gap_bounds, tost_sample_size, worst_gap
 from ldm_eval.stats.power import (
     Allowed,
@@ -171,7 +171,9 @@ def test_a_truth_on_the_limit_and_a_power_that_is_none() -> None:
 # Honest power: the reported chance against simulations that draw data and call the interval the check calls.
 
 
-def _simulated(seed: int, runs: int, draw: Callable[[np.random.Generator], Interval | tuple[float, float]]) -> list:
+def _simulated(
+    seed: int, runs: int, draw: Callable[[np.random.Generator], Interval | tuple[float, float]]
+) -> list[Interval | tuple[float, float]]:
     generator = np.random.default_rng(seed)
     return [draw(generator) for _ in range(runs)]
 
@@ -256,19 +258,45 @@ def test_reported_power_of_a_share_gap_agrees_with_simulation(truth: float, n: i
     _agrees(float(found.fails[0]), answers, "fail")
 
 
-@pytest.mark.parametrize(("limit", "n"), [(0.35, 250), (0.2, 400), (0.3, 1000)])
-def test_reported_power_of_a_frechet_excess_agrees_with_simulation_through_its_check(limit: float, n: int) -> None:
+def _excess(seed: int, n: int, shift: float, dimension: int) -> Interval:
     from ldm_eval_quality.frechet_distance import FrechetDistanceCheck
     from ldm_eval_quality.phantoms import gaussian
 
-    def measured(seed: int, size: int) -> Interval:
-        evidence = gaussian(seed, check="quality/frechet_distance", dimension=8, n=size, m=2 * size, shift=0.18)
-        found = FrechetDistanceCheck().run(evidence)
-        return next(one.interval for one in found if getattr(one, "name", "") == "frechet_distance_excess")
+    name = "quality/frechet_distance"
+    found = FrechetDistanceCheck().run(gaussian(seed, check=name, dimension=dimension, n=n, m=2 * n, shift=shift))
+    assert isinstance(found, list)
+    return next(m.interval for m in found if isinstance(m, Measurement) and m.name == "frechet_distance_excess")
 
+
+@pytest.mark.parametrize(("limit", "n"), [(0.35, 250), (0.2, 400), (0.3, 1000)])
+def test_reported_power_of_a_frechet_excess_agrees_with_simulation_through_its_check(limit: float, n: int) -> None:
     truth, allowed = 8 * 0.18**2, Allowed(highest=limit)
-    pilots = [measured(10_000 + seed, 500) for seed in range(10)]
+    pilots = [_excess(10_000 + seed, 500, 0.18, 8) for seed in range(10)]
     error = float(np.mean([(one.high - one.low) / 2 for one in pilots])) / float(ndtri(0.975))
-    answers = [_answer(measured(seed, n), allowed) for seed in range(150)]
+    answers = [_answer(_excess(seed, n, 0.18, 8), allowed) for seed in range(150)]
     wanted = "pass" if allowed.holds(truth) else "fail"
     _agrees(float(power(MeanDesign(error, 500), truth, [n], allowed)[0]), answers, wanted)
+
+
+def test_a_squared_distance_needs_half_the_shift_for_four_times_the_images() -> None:
+    design = DistanceDesign.of_pilots(at_zero=0.06, error=0.075, truth=0.16, n=600)
+    chances = [design.chances(0.16 * f, [600 / f], Allowed(highest=0.0)).fails[0] for f in (4.0, 1.0, 0.25, 0.01)]
+    assert chances == pytest.approx([chances[0]] * 4, abs=0.005)
+
+
+@pytest.mark.parametrize(("shift", "n"), [(0.2, 150), (0.26, 150), (0.07, 1200), (0.1, 1200)])
+def test_reported_power_of_a_frechet_alarm_agrees_with_simulation_through_its_check(shift: float, n: int) -> None:
+    def error(at: float) -> float:
+        pilots = [_excess(20_000 + seed, 600, at, 16) for seed in range(10)]
+        return float(np.mean([(one.high - one.low) / 2 for one in pilots]) / ndtri(0.975))
+
+    design = DistanceDesign.of_pilots(error(0.0), error(0.1), 16 * 0.1**2, 600)
+    answers = [_answer(_excess(seed, n, shift, 16), Allowed(highest=0.0)) for seed in range(150)]
+    _agrees(float(power(design, 16 * shift**2, [n], Allowed(highest=0.0))[0]), answers, "fail")
+
+
+def test_fewer_images_than_a_curved_pilot_are_planned_with_a_faster_law() -> None:
+    plain, curved = MeanDesign(1.0, 400), MeanDesign(1.0, 400, curved=True)
+    allowed = Allowed(highest=12.0)
+    assert power(curved, 8.0, [400, 1600], allowed) == pytest.approx(power(plain, 8.0, [400, 1600], allowed))
+    assert power(curved, 8.0, [100], allowed)[0] < power(plain, 8.0, [100], allowed)[0]
