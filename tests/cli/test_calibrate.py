@@ -1,0 +1,87 @@
+"""``ldm-eval calibrate``: exit codes, what is printed, and the certificate it writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from ldm_eval.cli.app import app
+from ldm_eval.store.certificate import load_certificate
+from ldm_eval.testing import calibration
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+TRIALS = str(Path(__file__).parent.parent / "testing")
+
+
+def test_a_calibrated_instrument_gives_a_table_a_certificate_and_exit_code_zero(call: Call, tmp_path: Path) -> None:
+    done = call("calibrate", "--checks", "quality/frechet_distance,diffusion/bound", "--seeds", "10", COLUMNS="140")
+    assert done.returncode == 0, done.stderr
+    for text in (
+        "quality/frechet_distance",
+        "must catch: every feature shifted by 0.2",
+        "alarm in at least 95%",
+        "power 100.0% [69.2%, 100.0%]",
+        "false alarms 0.0% [0.0%, 30.8%]",
+        "zero-terminal-snr",
+        "2 calibrated",
+    ):
+        assert text in done.stdout
+    assert "2/2" in done.stderr
+    certificate = load_certificate(tmp_path / "calibration.json")
+    assert certificate.digest in done.stdout
+    assert [one.name for one in certificate.instruments] == ["diffusion/bound", "quality/frechet_distance"]
+
+
+def test_a_failed_instrument_gives_exit_code_one_and_its_name(call: Call, tmp_path: Path) -> None:
+    done = call(
+        *("calibrate", "--plugin", "trial_plugin", "--checks", "trial/constant,trial/good", "--seeds", "20"),
+        *("--json", "--output", "c.json"),
+        PYTHONPATH=TRIALS,
+    )
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert document == json.loads((tmp_path / "c.json").read_text())
+    assert {one["name"]: one["verdict"] for one in document["instruments"]} == {
+        "trial/constant": "failed",
+        "trial/good": "calibrated",
+    }
+    again = call(
+        *("calibrate", "--plugin", "trial_plugin", "--checks", "trial/con*", "--seeds", "20"), PYTHONPATH=TRIALS
+    )
+    assert again.returncode == 1
+    assert "1 failed: trial/constant" in again.stdout
+
+
+def test_bad_input_is_two_and_nothing_is_written(call: Call, tmp_path: Path) -> None:
+    for arguments, message in (
+        (["--checks", "quality/frechet_distanc"], "Did you mean 'quality/frechet_distance'?"),
+        (["--seeds", "3"], "cannot be told from a good one"),
+        (["--output", "."], "this is a folder"),
+        (["--jobs", "0"], "--jobs"),
+    ):
+        done = call("calibrate", *arguments)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_full_calibration_says_its_time_beforehand(tmp_path: Path, monkeypatch: object) -> None:
+    done = CliRunner().invoke(
+        app,
+        [
+            *("calibrate", "--full", "--seeds", "30", "--checks", "fairness/*", "--jobs", "1"),
+            *("--output", str(tmp_path / "c.json"), "--json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("1 instruments, 30 seeds per phantom, 1 processes: about ")
+
+
+def test_the_help_states_the_seeds_that_are_used(call: Call) -> None:
+    shown = " ".join(call("calibrate", "--help", COLUMNS="200").stdout.split())
+    assert f"default: {calibration.QUICK_SEEDS}, with --full {calibration.FULL_SEEDS}" in shown
