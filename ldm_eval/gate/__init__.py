@@ -1,6 +1,6 @@
 """From results.json and a policy to a verdict: pure functions."""
 
-from ldm_eval.gate.calibration import MadeBy, uncalibrated, uncalibrated_rules
+from ldm_eval.gate.calibration import MadeBy, uncalibrated, uncalibrated_rules, version_difference
 from ldm_eval.gate.decide import decide
 from ldm_eval.gate.policy import Limit, Policy, Rule, Waiver, load_policy, parse_policy
 from ldm_eval.gate.verdict import (
@@ -33,4 +33,5 @@ __all__ = [
     "uncalibrated_rules",
     "verdict_from_json",
     "verdict_to_json",
+    "version_difference",
 ]

@@ -10,7 +10,14 @@ from ldm_eval.gate.verdict import RuleResult
 from ldm_eval.store.certificate import Certificate, Instrument
 from ldm_eval.store.results import Results
 
-__all__ = ["MadeBy", "calibration_warnings", "require_calibration", "uncalibrated", "uncalibrated_rules"]
+__all__ = [
+    "MadeBy",
+    "calibration_warnings",
+    "require_calibration",
+    "uncalibrated",
+    "uncalibrated_rules",
+    "version_difference",
+]
 
 _DECIDED = ("pass", "fail", "inconclusive")
 """Answers that rest on a number; the others have no number that a calibration could vouch for."""
@@ -48,8 +55,8 @@ def uncalibrated(check: str, by: MadeBy, certificate: Certificate | None) -> str
     instrument = certificate.instrument(check)
     if instrument is None:
         return f"Nothing shows that '{check}' is calibrated: it is not in {named}."
-    different = _different_version(instrument, by, certificate)
-    if different:
+    different = version_difference(instrument, by, certificate)
+    if different and (instrument.plugin or instrument.verdict != "failed"):  # one that did not load names no plugin
         return f"'{check}' is not the instrument of {named}: {different}."
     problems = " ".join(instrument.problems)
     if instrument.verdict == "failed":
@@ -119,14 +126,14 @@ def _advice(result: RuleResult, by: MadeBy, certificate: Certificate | None, che
     instrument = certificate.instrument(result.check) if certificate else None
     if certificate is None or instrument is None:
         return f"Do: {command}."
-    if _different_version(instrument, by, certificate):
+    if instrument.plugin and version_difference(instrument, by, certificate):
         return f"With the versions that made these results: {command}; or measure again with the calibrated ones."
     if instrument.verdict == "failed":
         return "Its numbers decide nothing until it is repaired, measures again and is calibrated."
     return f"Install what it needs, then: {command}."
 
 
-def _different_version(instrument: Instrument, by: MadeBy, certificate: Certificate) -> str:
+def version_difference(instrument: Instrument, by: MadeBy, certificate: Certificate) -> str:
     """Which version differs between certificate and run, in words; empty when all are the same and known."""
     tool = certificate.tool.get("version", "")
     if tool != by.tool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR
 
 from ldm_eval.api import Measured
-from ldm_eval.gate import MadeBy, Verdict, uncalibrated
+from ldm_eval.gate import MadeBy, Verdict, version_difference
 from ldm_eval.report.markdown import bullet_list, code, escape, table
 from ldm_eval.report.numbers import fixed, format_count
 from ldm_eval.report.section import Section
@@ -42,13 +42,12 @@ def calibration_section(results: Results, certificate: Certificate | None) -> Se
     if measured:
         parts.append(table(_COLUMNS, [_row(check, by, certificate) for check in measured]))
         parts.append(
-            "Power holds for the size of effect that the check's page states, and neither rate for other images."
+            "Intervals are exact (Clopper-Pearson) at 95 % where nothing else is said. Power holds for the effect that "
+            "stands with it, and neither rate holds for all images there are."
         )
-    reasons = [why for check in measured if (why := uncalibrated(check, by, certificate))]
-    reasons += [
-        f"'{one.name}' failed its calibration: {' '.join(one.problems)}"
-        for one in certificate.failed
-        if one.name not in measured
+    reasons = [
+        *_other_versions(measured, by, certificate),
+        *(f"'{one.name}' failed its calibration: {' '.join(one.problems)}" for one in certificate.failed),
     ]
     if reasons:
         parts.append(bullet_list(escape(reason) for reason in reasons))
@@ -77,15 +76,25 @@ def _counts(certificate: Certificate) -> str:
     )
 
 
+def _other_versions(checks: list[str], by: MadeBy, certificate: Certificate) -> list[str]:
+    """Each way in which certificate and run are not of the same versions, once."""
+    found = [version_difference(one, by, certificate) for one in certificate.instruments if one.name in checks]
+    return [f"This certificate is not about the checks that measured: {why}." for why in dict.fromkeys(found) if why]
+
+
 def _row(check: str, by: MadeBy, certificate: Certificate) -> tuple[str, ...]:
     instrument = certificate.instrument(check)
     if instrument is None:
         return code(check), "**not calibrated**", "–", "–"
     state = instrument.verdict if instrument.verdict == "calibrated" else f"**{instrument.verdict}**"
-    if instrument.verdict == "calibrated" and uncalibrated(check, by, certificate):
+    if instrument.verdict == "calibrated" and version_difference(instrument, by, certificate):
         state = "**other version**"
     rates = {
-        name: [_rate(case.alarms) for case in instrument.cases if case.case == name and case.alarms is not None]
+        name: [
+            f"{_rate(case.alarms)}: {escape(case.effect)}"
+            for case in instrument.cases
+            if case.case == name and case.alarms is not None
+        ]
         for name in ("catches", "leaves_alone")
     }
     return code(check), state, *("; ".join(found) or "–" for found in rates.values())

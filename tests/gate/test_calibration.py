@@ -108,6 +108,15 @@ def test_a_plugin_without_a_version_is_not_recognised(measured: Callable[..., Re
     assert "has no version by which it could be recognised" in reason
 
 
+def test_an_instrument_that_could_not_be_loaded_has_failed(measured: Callable[..., Results]) -> None:
+    made = certificate(instruments=(Instrument(CHECK, "", "failed", ("its plugin could not be loaded",), ()),))
+    reason = decide(measured(), policy(), TODAY, made).rules[0].reason
+    assert "failed its calibration" in reason
+    assert "its plugin could not be loaded. Its numbers" in reason
+    nobodys = replace(made, instruments=(Instrument(CHECK, "", "calibrated", (), ()),))
+    assert decide(measured(), policy(), TODAY, nobodys).rules[0].status == "error"
+
+
 def test_a_plugin_that_the_run_did_not_use_vouches_for_nothing(measured: Callable[..., Results]) -> None:
     made = certificate(instruments=(Instrument(CHECK, "strangers", "calibrated", (), ()),))
     made = replace(made, plugins=(PLUGIN, {"name": "s", "distribution": "strangers", "version": "0.1.0"}))

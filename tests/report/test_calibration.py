@@ -55,8 +55,8 @@ def test_the_card_cites_the_certificate_and_every_measured_check(results: Result
     assert row(card, "quality/frechet_distance") == [
         "`quality/frechet_distance`",
         "calibrated",
-        "20 of 20 (83.1 % to 100.0 %)",
-        "0 of 20 (0 % to 16.9 %)",
+        "20 of 20 (83.1 % to 100.0 %): a shift",
+        "0 of 20 (0 % to 16.9 %): no shift",
     ]
     assert row(card, "privacy/near_copies")[1] == "**failed**"
     assert row(card, "misuse/detectability")[1:] == ["**not calibrated**", "–", "–"]
@@ -70,6 +70,7 @@ def test_a_certificate_of_another_version_is_shown_as_such(results: Results) -> 
     card = build_card(results, None, None, certificate=older)
     assert row(card, "quality/frechet_distance")[1] == "**other version**"
     assert "ldm-eval 0.0.9, these numbers are by ldm-eval 0.1.0" in section(card, "Calibration")
+    assert section(card, "Calibration").count("0.0.9, these numbers") == 1  # once, not for every check
 
 
 def test_without_a_certificate_the_card_reads_as_it_did(results: Results, verdict: Verdict) -> None:
