@@ -15,7 +15,7 @@ from ldm_eval.api import SamplingSettings
 from ldm_eval.diffusion.samplers import SAMPLERS, DDPMSampler, Sampler, make_sampler
 from ldm_eval.diffusion.schedules import SCHEDULES, linear_schedule, make_schedule
 from ldm_eval.errors import ConfigError
-from ldm_eval.testing.denoisers import GaussianDenoiser
+from ldm_eval.testing import impulses
 from ldm_eval.testing.limits import LIMITS, Moments, sampled_moments
 
 DATA = Moments(0.4, 0.25)
@@ -23,31 +23,9 @@ TOLERANCE = 1e-10
 UNCLIPPED = sorted(name for name in SAMPLERS if not name.endswith("-clipped"))
 
 
-class Impulses:
-    """Stands for SampleNoise: row 0 never gets any noise, row i a one at the i-th draw."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, draws):
-        self.rows, self.drawn = draws + 1, 0
-
-    def __len__(self):
-        return self.rows
-
-    def draw(self, shape):
-        self.drawn += 1
-        noise = torch.zeros(self.rows, *shape, dtype=torch.float64)
-        noise[self.drawn] = 1.0
-        return noise
-
-
 def read_off(sampler, schedule, prediction="v"):
     """Mean and variance of the sampler's samples, from its answers to impulses."""
-    denoiser = GaussianDenoiser(
-        torch.full((1, 1, 1), DATA.mean, dtype=torch.float64), DATA.variance, schedule, prediction
-    )
-    ends = sampler.sample(denoiser, schedule, Impulses(sampler.steps + 1), (1, 1, 1)).flatten()
-    return Moments(ends[0].item(), (ends[1:] - ends[0]).square().sum().item())
+    return impulses.read_off(sampler, schedule, DATA, prediction)
 
 
 def assert_is_the_limit(found, wanted):

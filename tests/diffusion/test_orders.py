@@ -7,62 +7,13 @@ import itertools
 
 import pytest
 import torch
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from ldm_eval.api import SamplingSettings
 from ldm_eval.diffusion.samplers import DPMSolverSampler, HeunSampler, Sampler, make_sampler
-from ldm_eval.diffusion.schedules import linear_schedule
-from ldm_eval.testing.denoisers import GaussianDenoiser, MixtureDenoiser
+from ldm_eval.testing.convergence import LAWS, STEPS, fine_schedule, flow_limit, path_ends
+from ldm_eval.testing.convergence import path_errors as errors
 
-# So fine that neither the integer timesteps nor the last step from sigma = 0.001 to the data shows.
-SCHEDULE = linear_schedule(100_000)
-STARTS = (-2.0, -1.0, -0.3, 0.0, 0.5, 1.0, 2.0)
-LAWS = {"gaussian": ((1.0,), (0.4,), (0.5,)), "mixture": ((0.3, 0.7), (-0.5, 0.4), (0.2, 0.1))}
-STEPS = (40, 80, 160, 320)
 SECOND_ORDER = ("dpm-solver++-karras", "heun-karras", "heun")
-
-
-class FixedStarts:
-    """Stands for SampleNoise: known x_T."""
-
-    device = torch.device("cpu")
-
-    def __len__(self):
-        return len(STARTS)
-
-    def draw(self, shape):
-        return torch.tensor(STARTS, dtype=torch.float64).reshape(-1, 1, 1, 1)
-
-
-def denoiser(law, kind="epsilon"):
-    weights, means, stds = (torch.tensor(values, dtype=torch.float64) for values in LAWS[law])
-    if law == "gaussian":
-        return GaussianDenoiser(means.reshape(1, 1, 1), float(stds[0]) ** 2, SCHEDULE, kind)
-    return MixtureDenoiser(weights, means.reshape(-1, 1, 1, 1), (stds**2).reshape(-1, 1, 1, 1), SCHEDULE, kind)
-
-
-def flow_limit(law):
-    """Where the exact probability flow takes ``STARTS``."""
-    parts = list(zip(*LAWS[law], strict=True))
-    last = torch.tensor([SCHEDULE.steps - 1])
-    a, s = SCHEDULE.alpha(last).item(), SCHEDULE.sigma(last).item()
-
-    def cumulated(x, alpha, sigma):
-        return sum(w * ndtr((x - alpha * m) / (alpha**2 * d**2 + sigma**2) ** 0.5) for w, m, d in parts)
-
-    def arrives(x):
-        share = cumulated(x, a, s)
-        return brentq(lambda y: cumulated(y, 1.0, 0.0) - share, -5, 5, xtol=1e-13)
-
-    return torch.tensor([arrives(x) for x in STARTS], dtype=torch.float64)
-
-
-def errors(make, law):
-    """Largest error over the starts, for each number of steps."""
-    limit, exact = flow_limit(law), denoiser(law)
-    found = [make(steps).sample(exact, SCHEDULE, FixedStarts(), (1, 1, 1)).flatten() for steps in STEPS]
-    return [float((ends - limit).abs().max()) for ends in found]
 
 
 def ratios(make, law):
@@ -98,11 +49,10 @@ def test_dpm_solver_and_heun_are_of_second_order(name, law):
 def test_at_equal_network_calls_second_order_is_closer_than_ddim(law):
     calls = 81
     ddim, multistep, heun = (
-        float((named(n)(steps).sample(denoiser(law), SCHEDULE, FixedStarts(), (1, 1, 1)).flatten() - limit).abs().max())
-        for limit in [flow_limit(law)]
+        float((path_ends(named(n)(steps), law) - flow_limit(law)).abs().max())
         for n, steps in (("ddim", calls), ("dpm-solver++-karras", calls), ("heun-karras", (calls + 1) // 2))
     )
-    assert HeunSampler(41).network_calls(SCHEDULE) == calls
+    assert HeunSampler(41).network_calls(fine_schedule()) == calls
     assert multistep < 0.2 * ddim
     assert heun < 0.8 * ddim
 
@@ -116,10 +66,7 @@ def test_uniform_spacing_costs_dpm_solver_its_order_but_it_stays_closer_than_ddi
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", ["ddim", "ddim-karras", *SECOND_ORDER, "dpm-solver++"])
 def test_the_errors_are_those_of_every_prediction(name, law):
-    ends = {
-        kind: named(name)(STEPS[0]).sample(denoiser(law, kind), SCHEDULE, FixedStarts(), (1, 1, 1))
-        for kind in ("epsilon", "x0", "v")
-    }
+    ends = {kind: path_ends(named(name)(STEPS[0]), law, kind) for kind in ("epsilon", "x0", "v")}
     for other in ("x0", "v"):
         torch.testing.assert_close(ends[other], ends["epsilon"], rtol=0, atol=1e-10)
 
