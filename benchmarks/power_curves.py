@@ -25,7 +25,7 @@ from ldm_eval.stats.shares import BinaryErrors
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 LABELLED, SENSITIVITY, SPECIFICITY = 400, 0.945, 0.98
-DIMENSION, PILOT_N, PILOTS = 16, 600, 10
+DIMENSION, PILOT_N, PILOTS = 16, 600, 20
 
 
 @dataclass(frozen=True, slots=True)

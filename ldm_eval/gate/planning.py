@@ -186,9 +186,6 @@ def _answer(
         note = f"{_why_none(design, truth, allowed, target)} {note}".strip()
     elif most is not None and n > most:
         note = f"A run takes {most:,} at most, so it will often leave this limit undecided. {note}".strip()
-    elif wanted.planning.kind == "mean" and wanted.pilot is not None:
-        times = n / wanted.pilot.measurement.n
-        note = f"{times:.3g} times the images of the pilot, in every set. {note}".strip()
     return PlannedRule(
         rule.id,
         rule.check,
@@ -198,12 +195,19 @@ def _answer(
         truth,
         source,
         "pass" if allowed.holds(truth) else "fail",
-        wanted.planning.images,
+        _images(wanted, n),
         n,
         wanted.default_n,
         at_default,
         note,
     )
+
+
+def _images(wanted: _Wanted, n: int | None) -> str:
+    """What n counts; beside it, how many times the pilot's images that is where only the pilot tells."""
+    if n is None or wanted.planning.kind != "mean" or wanted.pilot is None:
+        return wanted.planning.images
+    return f"{wanted.planning.images} ({n / wanted.pilot.measurement.n:.3g} times the pilot's, in every set)"
 
 
 def _why_none(design: Design, truth: float, allowed: Allowed, target: float) -> str:

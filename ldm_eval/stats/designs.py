@@ -179,10 +179,10 @@ class WorstGapDesign(Design):
 class DistanceDesign(Design):
     """A squared distance less its floor, from equal sets of n images: its error is quadratic near zero.
 
-    The estimate is normal with variance ``first * truth / n + second / n^2``. The interval's own standard error is
-    estimated from data whose means already differ by chance: its square is ``first * estimate / n + 2 second / n^2``,
-    so near zero the alarm is raised less often than the level says. Chances below about 20 % are reported too low, by
-    up to 5 points: near zero the estimate is skewed, not normal.
+    The estimate is normal with variance ``V = first * truth / n + second / n^2``. The interval's standard error is
+    estimated from data whose means already differ by chance: its square is ``first * truth / n + 2 second / n^2`` on
+    average, so near zero the alarm is raised less often than the level says. It grows with the estimate, with the slope
+    ``3/4 (first / n)^2 truth / V`` that three sets of equal size whose means differ have (the delta method).
 
     Attributes:
         first: Slope of the variance in the distance.
@@ -203,8 +203,10 @@ class DistanceDesign(Design):
     def chances(self, truth: float, n: ArrayLike, allowed: Allowed) -> Chances:
         """By quadrature over the estimate."""
         images = whole_parts(n, 1.0)[:, None].astype(np.float64)
-        value = truth + np.sqrt(self.first * max(truth, 0.0) / images + self.second / images**2) * _NODES
-        reported = np.sqrt(self.first * np.maximum(value, 0.0) / images + 2 * self.second / images**2)
+        near, far = self.second / images**2, self.first * max(truth, 0.0) / images
+        value = truth + np.sqrt(near + far) * _NODES
+        slope = 0.75 * self.first / images * far / np.maximum(near + far, 1e-300)
+        reported = np.sqrt(np.maximum(far + 2 * near + slope * (value - truth), near))
         half = float(ndtri(0.5 + self.level / 2)) * reported
         passes = (allowed.lowest <= value - half) & (value + half <= allowed.highest)
         fails = (value - half > allowed.highest) | (value + half < allowed.lowest)

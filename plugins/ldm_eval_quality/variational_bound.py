@@ -95,9 +95,13 @@ class VariationalBoundCheck:
     question: ClassVar[str] = "How well does the model predict real images it never saw, and how much better its own?"
     needs: ClassVar[Needs] = Needs(roles=("training", "holdout"), scores=(VARIATIONAL_BOUND,))
     planning: ClassVar[Mapping[str, Planning]] = {
-        "*": Planning(
-            "mean", "scored images of each set", most=VARIATIONAL_BOUND.max_images, parameters={"fewest": FEWEST}
-        )
+        "*_gap": Planning(
+            "mean",
+            "scored images of both sets together",
+            most=2 * VARIATIONAL_BOUND.max_images,
+            parameters={"fewest": 2 * FEWEST},
+        ),
+        "*": Planning("mean", "scored images", most=VARIATIONAL_BOUND.max_images, parameters={"fewest": FEWEST}),
     }
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="variational_bound_gap",

@@ -75,7 +75,7 @@ def test_a_number_without_a_known_spread_needs_a_pilot_and_gets_no_guess(
     assert found.truth == pytest.approx(28.7, abs=0.1)
     assert found.n is not None
     assert 100 < found.n < 400
-    assert "times the images of the pilot" in found.note
+    assert "times the pilot's, in every set" in found.images
 
 
 def test_an_assumed_value_stands_beside_that_of_the_pilot(checks: dict[str, CheckSpec], pilot: Results) -> None:
