@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,8 +56,6 @@ def calibrate(
 
     Exit code: 0 every instrument kept its promises, 1 one did not, 2 bad input.
     """
-    import os
-
     from ldm_eval.cli.calibration_tables import certificate_tables
     from ldm_eval.cli.settings import given_only
     from ldm_eval.run.config import resolve_config
@@ -100,6 +99,9 @@ def _refuse_unwritable(output: Path) -> None:
 
     if output.is_dir():
         raise ConfigError(f"--output {output}: this is a folder; name a file, e.g. {output / 'calibration.json'}.")
+    there = next(folder for folder in output.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f"--output {output}: nothing can be written into {there}; name another place.")
 
 
 def _announce(seconds: float, how: Calibrator, instruments: int) -> None:

@@ -46,8 +46,8 @@ def _checks_table(checks: list[Instrument], certificate: Certificate) -> Table:
         box=box.SIMPLE_HEAD,
     )
     table.pad_edge, table.padding = False, (0, 1, 0, 0)
-    for column in ("check and phantom", "expected", "alarm raised", "interval holds truth", "verdict"):
-        table.add_column(column, overflow="fold")
+    for column in ("check and phantom", "promise", "alarm raised", "truth covered", "verdict"):
+        table.add_column(column, overflow="fold", no_wrap=column != "check and phantom")
     for instrument in checks:
         verdict = Text(instrument.verdict, _STYLES[instrument.verdict])
         table.add_row(Text(instrument.name, "bold"), "", "", "", verdict)
@@ -61,7 +61,7 @@ def _case_row(case: CalibratedCase) -> tuple[Text, ...]:
     meaning = {"catches": "power ", "leaves_alone": "false alarms "}.get(case.case, "")
     return (
         Text(f" {what}{case.effect}"),
-        Text(case.expected),
+        Text(case.expected.replace("alarm in at least", "≥").replace("alarm in at most", "≤")),
         Text(meaning + _rate(case.alarms)),
         Text(_rate(case.coverage)),
         Text(""),
@@ -71,7 +71,11 @@ def _case_row(case: CalibratedCase) -> tuple[Text, ...]:
 def _rate(rate: Rate | None) -> str:
     if rate is None:
         return "–"
-    return f"{rate.count / rate.of:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
+    return f"{_percent(rate.count / rate.of)} % [{_percent(rate.low)}, {_percent(rate.high)}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _comparisons_table(compared: list[Instrument]) -> Table:

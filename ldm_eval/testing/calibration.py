@@ -221,9 +221,9 @@ def calibrate_check(
 
 def _case(name: CaseName, phantoms: Phantoms, run: CaseRun) -> CalibratedCase:
     if name == "catches":
-        expected = f"alarm in at least {phantoms.power:.0%}"
+        expected = f"alarm in at least {100 * phantoms.power:g} %"
     else:
-        expected = f"alarm in at most {phantoms.false_alarms:.0%}"
+        expected = f"alarm in at most {100 * phantoms.false_alarms:g} %"
     tally = run.tally
     coverage = None if tally.covered is None else _rate(tally.covered, len(run.levels))
     return CalibratedCase(name, tally.effect, expected, _rate(tally.alarms, tally.seeds), coverage, truth=tally.truth)

@@ -80,7 +80,8 @@ def run_jobs(jobs: Sequence[Job], at_once: int, patience: float, on_outcome: Cal
             for future in as_completed(running):
                 on_outcome(future.result())
         except BaseException:
-            stop.set()  # those that run are stopped, those that wait end as they begin
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 

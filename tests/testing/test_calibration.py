@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_good_check_is_calibrated_with_exact_rates(good: CheckSpec) -> None:
     assert (instrument.verdict, instrument.problems) == ("calibrated", ())
     catches, leaves_alone = instrument.cases
     assert (catches.case, leaves_alone.case) == ("catches", "leaves_alone")
-    assert (catches.expected, leaves_alone.expected) == ("alarm in at least 95%", "alarm in at most 5%")
+    assert (catches.expected, leaves_alone.expected) == ("alarm in at least 95 %", "alarm in at most 5 %")
     assert catches.effect == "a shift of 0.5 standard deviations"
     assert (catches.truth, leaves_alone.truth) == (0.5, 0.0)
     for rate in (catches.alarms, catches.coverage, leaves_alone.alarms, leaves_alone.coverage):
@@ -203,6 +204,6 @@ def test_every_sampler_schedule_and_prediction_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("change", [{"seeds": 9}, {"first_seed": -1}, {"jobs": 0}, {"patience": 0.0}])
-def test_a_calibration_that_proves_nothing_is_refused(change: dict[str, int]) -> None:
+def test_a_calibration_that_proves_nothing_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(how(), **change)
