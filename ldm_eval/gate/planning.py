@@ -73,11 +73,12 @@ class PlannedRule:
 
 @dataclass(frozen=True, slots=True)
 class _Pilot:
-    """What a pilot run found for one rule; ``groups`` of its check and ``recognised``, per group, for shares."""
+    """What a pilot run found for one rule; shares and errors of the classifier per group; how many holdout images."""
 
     measurement: Measurement
     shares: tuple[Measurement, ...]
     errors: Mapping[str, BinaryErrors]
+    holdout: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,8 @@ def _answer(
 
 def _images(wanted: _Wanted, n: int | None) -> str:
     """What n counts; beside it, how many times the pilot's images that is where only the pilot tells."""
+    if wanted.planning.kind == "difference" and wanted.pilot is not None and wanted.pilot.holdout:
+        return wanted.planning.images.partition(",")[0]
     if n is None or wanted.planning.kind != "mean" or wanted.pilot is None:
         return wanted.planning.images
     return f"{wanted.planning.images} ({n / wanted.pilot.measurement.n:.3g} times the pilot's, in every set)"
@@ -226,8 +229,12 @@ def _design(wanted: _Wanted) -> tuple[Design | None, str]:
         case "proportion":
             return ProportionDesign(level, values.get("trials", 1.0)), ""
         case "difference":
-            control = values["control"]
-            return DifferenceDesign(control, values["controls"], level), f"With {control:.2g} in the control."
+            control, fixed = values["control"], None
+            note = f"With {control:.2g} in the control."
+            if pilot is not None and pilot.holdout:
+                fixed = max(1, int(pilot.holdout * values["controls"]))
+                note = f"With {control:.2g} in the control of {fixed:,} images that the pilot's holdout gives."
+            return DifferenceDesign(control, values["controls"], level, fixed), note
         case "auc":
             lost = values.get("lost", 0.0)
             note = f"One run in {round(1 / lost)} is Invalid by chance, which counts as undecided." if lost else ""
@@ -303,7 +310,8 @@ def _seen(rule: Rule, pilot: Results) -> _Pilot | None:
     if len(named) != 1:
         return None
     shares = tuple(one for one in measurements if one.name == "corrected_share" and "target" in one.signature)
-    return _Pilot(named[0], shares, _pilot_errors(record.outcome, shares))
+    holdout = next((one.n for one in pilot.data if one.role == "holdout"), 0)
+    return _Pilot(named[0], shares, _pilot_errors(record.outcome, shares), holdout)
 
 
 def _pilot_errors(outcome: Measured, shares: tuple[Measurement, ...]) -> dict[str, BinaryErrors]:

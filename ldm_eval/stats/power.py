@@ -174,15 +174,19 @@ class DifferenceDesign(Design):
         control: True share in the control.
         controls: Control images per sample.
         level: Two-sided level.
+        fixed: Control images, whatever the number of samples; None: ``controls`` per sample.
     """
 
     control: float
     controls: float
     level: float = 0.95
+    fixed: int | None = None
 
     def chances(self, truth: float, n: ArrayLike, allowed: Allowed) -> Chances:
         """``truth`` is the difference; the share among the samples is clipped to [0, 1]."""
         samples, controls = whole_parts(n, 1.0), whole_parts(n, self.controls)
+        if self.fixed is not None:
+            controls = np.full_like(samples, self.fixed)
         share = min(max(self.control + truth, 0.0), 1.0)
         found = [self._at(share, *pair, allowed) for pair in zip(samples.tolist(), controls.tolist(), strict=True)]
         both = np.array(found, dtype=np.float64).reshape(-1, 2)

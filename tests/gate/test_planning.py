@@ -95,6 +95,17 @@ def test_the_pilot_says_when_labels_are_missing_rather_than_samples(
     assert "Label more real images" in found.note
 
 
+def test_the_holdout_of_the_pilot_bounds_what_more_samples_can_do(checks: dict[str, CheckSpec], pilot: Results) -> None:
+    rule = {"check": "privacy/near_copies", "measurement": "near_copy_excess", "at_most": 0.02}
+    growing = _one(plan_policy(_policy(excess=rule), checks, samples=1000, assume={"excess": 0.01}))
+    assert growing.n == 3945
+    both = plan_policy(_policy(excess=rule), checks, samples=1000, assume={"excess": 0.01}, pilot=pilot)
+    assert both[0].n is not None
+    assert both[0].n > 4 * 3945
+    assert "control of 400 images" in both[0].note
+    assert both[0].images == "samples"
+
+
 def test_the_least_n_of_a_rule_and_of_its_check_counts(checks: dict[str, CheckSpec]) -> None:
     rule = {**COPIES, "min_n": 5000}
     found = _one(plan_policy(_policy(copies=rule), checks, samples=1000, assume={"copies": 0.5}))

@@ -300,3 +300,13 @@ def test_fewer_images_than_a_curved_pilot_are_planned_with_a_faster_law() -> Non
     allowed = Allowed(highest=12.0)
     assert power(curved, 8.0, [400, 1600], allowed) == pytest.approx(power(plain, 8.0, [400, 1600], allowed))
     assert power(curved, 8.0, [100], allowed)[0] < power(plain, 8.0, [100], allowed)[0]
+
+
+def test_a_control_that_does_not_grow_is_counted_as_it_is() -> None:
+    design, allowed = DifferenceDesign(0.01, 0.5, fixed=400), Allowed(highest=0.02)
+
+    def draw(generator: np.random.Generator) -> Interval:
+        return newcombe(int(generator.binomial(5000, 0.02)), 5000, int(generator.binomial(400, 0.01)), 400)
+
+    answers = [_answer(one, allowed) for one in _simulated(7, 1500, draw)]
+    _agrees(float(power(design, 0.01, [5000], allowed)[0]), answers, "pass")
