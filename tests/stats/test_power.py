@@ -310,3 +310,39 @@ def test_a_control_that_does_not_grow_is_counted_as_it_is() -> None:
 
     answers = [_answer(one, allowed) for one in _simulated(7, 1500, draw)]
     _agrees(float(power(design, 0.01, [5000], allowed)[0]), answers, "pass")
+
+
+@pytest.mark.parametrize(("limit", "n"), [(0.09, 1500), (0.1, 1000), (0.0, 800)])
+def test_the_power_reported_for_three_groups_is_a_lower_bound_and_not_far_below(limit: float, n: int) -> None:
+    from ldm_eval_fairness.phantoms import classified
+    from ldm_eval_fairness.representation import Representation
+
+    from ldm_eval.api import ConfusionCounts
+    from ldm_eval.stats.class_shares import one_vs_rest
+    from ldm_eval.testing.evidence import PhantomEvidence
+
+    names, shares, targets = ("a", "b", "c"), np.array([0.55, 0.3, 0.15]), np.array([0.6, 0.27, 0.13])
+    rates = np.array([[0.95, 0.04, 0.01, 0.0], [0.03, 0.95, 0.02, 0.0], [0.01, 0.03, 0.96, 0.0]])
+    counts = tuple(tuple(round(400 * rate) for rate in row) for row in rates)
+    gaps = shares - targets
+    truth = float(np.abs(gaps).max()) if limit else 0.05
+    expected = ConfusionCounts(names, counts, "expected")
+    errors = tuple(one_vs_rest(expected, index, shares) for index in range(3))
+    design = WorstGapDesign(tuple(targets.tolist()), tuple((gaps / truth).tolist()), errors)
+    generator = np.random.default_rng(11)
+    allowed = Allowed(highest=limit)
+
+    def draw() -> str:
+        labels = classified(
+            generator, classes=names, shares=shares, confusion=rates, n=n, labelled=400, declared=targets
+        )
+        found = Representation().run(PhantomEvidence("fairness/representation", 0, attributes={"samples": labels}))
+        assert isinstance(found, list)
+        worst = next(m for m in found if isinstance(m, Measurement) and m.name == "worst_share_gap")
+        return _answer(worst.interval, allowed)
+
+    answers = [draw() for _ in range(100)]
+    wanted = "pass" if allowed.holds(truth) else "fail"
+    interval = clopper_pearson(answers.count(wanted), len(answers), 0.999)
+    reported = float(power(design, truth, [n], allowed)[0])
+    assert interval.low - 0.1 <= reported <= interval.high, (reported, answers.count(wanted) / len(answers))
