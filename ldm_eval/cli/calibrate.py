@@ -67,7 +67,7 @@ def calibrate(
     how = calibration.Calibrator(
         seeds=seeds or (calibration.FULL_SEEDS if full else calibration.QUICK_SEEDS),
         first_seed=first_seed,
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs or _cores(),
         patience=patience,
         disabled=config.disable_plugin,
         extra=config.plugin,
@@ -91,6 +91,11 @@ def calibrate(
         console.show(certificate_tables(certificate))
         console.line(f"Certificate: {output}")
     raise typer.Exit(FAILED if certificate.failed else 0)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _refuse_unwritable(output: Path) -> None:
