@@ -34,8 +34,8 @@ import ldm_eval
 from ldm_eval.api import FeatureExtractor, Features
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
-from ldm_eval.run.embed import load_extractor
 from ldm_eval.run.describe import machine_of
+from ldm_eval.run.embed import load_extractor
 from ldm_eval.run.prepare import prepare
 from ldm_eval.run.progress import SilentProgress
 from ldm_eval.stats.digests import image_digest
@@ -225,9 +225,9 @@ KINDS: Mapping[str, Kind] = {
     "good": Kind(good, SIZES, {**_CLEAN, "near-real": 0.0}, passes=True),
     "leaking": Kind(leaking, SIZES, {**_CLEAN, **_COPIES}),
     "biased": Kind(biased, SIZES, {**_CLEAN, "shares": 0.15}),
-    "leaking, shifted by a pixel": Kind(leaking_shifted, (300,), {**_CLEAN, **_COPIES}),
+    "leaking, shifted by a pixel": Kind(leaking_shifted, (300, 600), {**_CLEAN, **_COPIES}),
     "blurring": Kind(blurring, (300,), _CLEAN),
-    "dropping": Kind(dropping, (300,), _CLEAN),
+    "dropping": Kind(dropping, (300, 600), _CLEAN),
     "several": Kind(several, (300,), {**_COPIES, "shares": 0.15}),
     "white box: learned a law": Kind(
         None,
