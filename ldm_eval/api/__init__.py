@@ -4,16 +4,15 @@ from ldm_eval.api.checks import (
     Alarm,
     Check,
     CheckSpec,
-    Evidence,
     Needs,
     PhantomCase,
     Phantoms,
     Planning,
     ScoreFunction,
-    Scores,
     ScoreSpec,
     SuiteSpec,
 )
+from ldm_eval.api.evidence import Evidence, Scores
 from ldm_eval.api.features import (
     UNKNOWN,
     AttributeClassifier,
@@ -26,7 +25,9 @@ from ldm_eval.api.features import (
     ExtractorSpec,
     FeatureExtractor,
     Features,
+    FeatureStatistics,
     LabelledImages,
+    TextExtractor,
 )
 from ldm_eval.api.images import ROLES, DataRef, DatasetSpec, ImageSet, Role
 from ldm_eval.api.measurements import (
@@ -101,6 +102,7 @@ __all__ = [
     "ExtractorInfo",
     "ExtractorSpec",
     "FeatureExtractor",
+    "FeatureStatistics",
     "Features",
     "Figure",
     "FigureKind",
@@ -138,6 +140,7 @@ __all__ = [
     "SignatureValue",
     "SuiteSpec",
     "Table",
+    "TextExtractor",
     "TrainProgress",
     "TrainRequest",
     "TrainResult",

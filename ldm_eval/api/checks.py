@@ -1,26 +1,14 @@
-"""Checks: what one needs, how it is proven, and the evidence it is given."""
+"""Checks: what one needs, and how it is proven."""
 
 from __future__ import annotations
 
-import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from ldm_eval.api.features import AttributeLabels, ExtractorInfo
-from ldm_eval.api.images import ImageSet, Role
-from ldm_eval.api.measurements import (
-    Direction,
-    Finding,
-    Interval,
-    Invalid,
-    Measurement,
-    NotApplicable,
-    Signature,
-    SignatureValue,
-)
+from ldm_eval.api.evidence import Evidence
+from ldm_eval.api.images import Role
+from ldm_eval.api.measurements import Finding, Invalid, Measurement, NotApplicable
 from ldm_eval.api.models import DiffusionParts, Scalar
 from ldm_eval.errors import PluginError
 
@@ -78,6 +66,12 @@ class Needs:
         logits: Roles whose class logits are read.
         scores: White-box scores; any at all means the model must show its inside.
         attributes: Roles whose attribute labels are read.
+        pixels: Roles whose pixels are read beside their features. A set that came as features alone will do for a role
+            in ``features`` or ``logits``, unless it is here too.
+        text: Roles whose prompts are read, embedded by the extractor (the first of the run that embeds text).
+        each_extractor: True for a check that is run again with every further extractor the user names; its
+            measurements are then called ``name@extractor``.
+        statistics: True when it reads the statistics of ``--reference-statistics``.
     """
 
     samples: int = 0
@@ -87,6 +81,10 @@ class Needs:
     logits: tuple[Role, ...] = ()
     scores: tuple[ScoreSpec, ...] = ()
     attributes: tuple[Role, ...] = ()
+    pixels: tuple[Role, ...] = ()
+    text: tuple[Role, ...] = ()
+    each_extractor: bool = False
+    statistics: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,125 +141,6 @@ class Phantoms:
     power: float = 0.95
     false_alarms: float = 0.05
     group: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
-    """A white-box score of one set: ``values (N, K) float32`` for the images at ``index (N,) int64`` of the set."""
-
-    index: NDArray[np.int64]
-    values: NDArray[np.float32]
-
-
-class Evidence(ABC):
-    """All that a check sees. Arrays are read when asked for; what a check did not declare, it cannot read."""
-
-    check: str
-    """Id of the check this evidence was put together for."""
-    seed: int
-    """Seed of the run; take randomness from ``rng``."""
-    parameters: Mapping[str, Scalar]
-    """Settings of this check from the configuration file; defaults are the check's own."""
-
-    @abstractmethod
-    def has(self, role: Role) -> bool:
-        """True when there is a set of images in this role."""
-
-    @abstractmethod
-    def images(self, role: Role) -> ImageSet:
-        """The images in this role. Raises EvidenceError when there are none or it was not declared."""
-
-    @abstractmethod
-    def features(self, role: Role) -> NDArray[np.float32]:
-        """``(N, D) float32`` features in the run's extractor, in the order of ``images(role)``."""
-
-    @abstractmethod
-    def logits(self, role: Role) -> NDArray[np.float32]:
-        """``(N, K) float32`` bias-free class logits of the run's extractor."""
-
-    @abstractmethod
-    def extractor(self) -> ExtractorInfo:
-        """What ``features`` and ``logits`` were computed with."""
-
-    @abstractmethod
-    def scores(self, name: str, role: Role) -> Scores:
-        """A white-box score that the check declared."""
-
-    @abstractmethod
-    def attributes(self, role: Role) -> AttributeLabels:
-        """Attribute labels of the images in this role."""
-
-    @abstractmethod
-    def protocol(self) -> Signature:
-        """How the samples were made: model, sampler, steps, guidance, seed rule, quantisation, dtype."""
-
-    @abstractmethod
-    def private_folder(self) -> Path | None:
-        """Where evidence that shows training images may be written; never part of the card. None: nowhere."""
-
-    def rng(self, purpose: str) -> np.random.Generator:
-        """A generator that depends on (run seed, check, purpose) alone."""
-        import numpy as np
-
-        key = hashlib.sha256(f"{self.seed}/{self.check}/{purpose}".encode()).digest()
-        return np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "big")))
-
-    def measurement(
-        self,
-        name: str,
-        value: float,
-        interval: Interval,
-        *,
-        n: int,
-        unit: str,
-        direction: Direction,
-        against: Role | None = None,
-        uses_extractor: bool = False,
-        group: str | None = None,
-        floor: float | None = None,
-        note: str = "",
-        **protocol: SignatureValue,
-    ) -> Measurement:
-        """Report one number; provenance is stamped here so that no check can forget it.
-
-        Args:
-            name: What was measured; unique within (check, group).
-            value: Point estimate.
-            interval: Its confidence interval.
-            n: Images (or pairs) behind it.
-            unit: Unit in words.
-            direction: Which way is better.
-            against: The set of real images it is measured against; its digest enters the signature.
-            uses_extractor: True when features or logits were used; the extractor enters the signature.
-            group: Group it is about.
-            floor: The same measure between two real sets at the same n.
-            note: One sentence the reader needs.
-            **protocol: Further settings that must be equal before two such numbers are compared.
-
-        Raises:
-            EvidenceError: for a value, bound or floor that is not finite.
-        """
-        signature: dict[str, SignatureValue] = {**self.protocol(), "n": n}
-        if against is not None:
-            real = self.images(against)
-            signature |= {"against": against, "against_digest": real.digest, "against_n": len(real)}
-        if uses_extractor:
-            info = self.extractor()
-            signature |= {"extractor": info.name, "extractor_digest": info.fingerprint, "resize": info.resize}
-        signature |= protocol
-        return Measurement(
-            check=self.check,
-            name=name,
-            value=float(value),
-            interval=interval,
-            n=n,
-            unit=unit,
-            direction=direction,
-            signature=signature,
-            group=group,
-            floor=None if floor is None else float(floor),
-            note=note,
-        )
 
 
 class Check(Protocol):

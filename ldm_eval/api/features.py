@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,7 @@ class ExtractorInfo:
         classes: K, or None when it has no classifier.
         resize: The exact resizing, e.g. ``"bilinear-antialias-224"``.
         licence: SPDX id of code and weights.
+        text: True when it also embeds text into the same space (a TextExtractor).
     """
 
     name: str
@@ -49,6 +50,28 @@ class ExtractorInfo:
     classes: int | None
     resize: str
     licence: str
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureStatistics:
+    """Mean and covariance of the features of real images that are not here themselves.
+
+    Attributes:
+        name: What the user named: a file.
+        mean: ``(D,) float64``.
+        covariance: ``(D, D) float64``, with divisor n - 1.
+        n: How many images they are of, or None when the file does not say.
+        digest: SHA-256 (hex) over both arrays.
+        fingerprint: Of the extractor they were computed with, or an empty string when the file does not say.
+    """
+
+    name: str
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    n: int | None
+    digest: str
+    fingerprint: str = ""
 
 
 class FeatureExtractor(Protocol):
@@ -61,6 +84,15 @@ class FeatureExtractor(Protocol):
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
         """Extract features of ``(N, 3, H, W) uint8`` images. Raises DataError for any other shape or type."""
+        ...
+
+
+@runtime_checkable
+class TextExtractor(FeatureExtractor, Protocol):
+    """An extractor whose space holds text as well as images; its info says ``text=True``."""
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """N texts -> ``(N, D) float32``, comparable by cosine with the features of images."""
         ...
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ldm_eval.api.features import Features
+
 Role = Literal["samples", "reference", "training", "holdout", "reconstruction"]
 """What a set of images is used for. ``samples`` come from the model; ``training`` is what it learned from;
 ``holdout`` is real data from the same source that it never saw; ``reference`` is what distances are measured to
@@ -38,6 +40,8 @@ class ImageSet:
         groups: Attribute name -> ``(N,)`` array of str, one value per image, ``"unknown"`` where not known.
         labels: ``(N,) int64`` class labels for class-conditional training, or None.
         licence: Licence or terms of the data as declared by who provides it; empty when nobody said.
+        prompts: ``(N,)`` array of str, the text each image was made for or is described by, or None.
+        known_features: Fingerprint of an extractor -> features that came with the set (``ldm-eval reference``).
     """
 
     name: str
@@ -48,9 +52,16 @@ class ImageSet:
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     labels: NDArray[np.int64] | None = None
     licence: str = ""
+    prompts: NDArray[np.str_] | None = None
+    known_features: Mapping[str, Features] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+    @property
+    def has_pixels(self) -> bool:
+        """False for a set of which only features are known: its pixels are ``(N, C, 0, 0)``."""
+        return bool(self.pixels.shape[2] and self.pixels.shape[3])
 
     @property
     def shape(self) -> tuple[int, int, int]:

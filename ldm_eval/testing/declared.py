@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ldm_eval.api import AttributeLabels, Evidence, ExtractorInfo, ImageSet, Needs, Role, Scores, Signature
+from ldm_eval.api import (
+    AttributeLabels,
+    Evidence,
+    ExtractorInfo,
+    FeatureStatistics,
+    ImageSet,
+    Needs,
+    Role,
+    Scores,
+    Signature,
+)
 from ldm_eval.errors import EvidenceError
 
 __all__ = ["DeclaredEvidence"]
@@ -31,7 +42,7 @@ class DeclaredEvidence(Evidence):
         self._evidence = evidence
         self._needs = needs
         declared = {*needs.roles, *needs.optional, *needs.features, *needs.logits, *needs.attributes}
-        declared |= {role for score in needs.scores for role in score.roles}
+        declared |= {role for score in needs.scores for role in score.roles} | {*needs.pixels, *needs.text}
         if needs.samples:
             declared.add("samples")
         self._declared = declared
@@ -59,8 +70,9 @@ class DeclaredEvidence(Evidence):
         return _locked(self._evidence.logits(role))
 
     def extractor(self) -> ExtractorInfo:
-        """The extractor, when features or logits were declared."""
-        self._require(bool(self._needs.features or self._needs.logits), "the extractor")
+        """The extractor, when features, logits, prompts or statistics were declared."""
+        needs = self._needs
+        self._require(bool(needs.features or needs.logits or needs.text or needs.statistics), "the extractor")
         return self._evidence.extractor()
 
     def scores(self, name: str, role: Role) -> Scores:
@@ -75,6 +87,32 @@ class DeclaredEvidence(Evidence):
         self._require(role in self._needs.attributes, f"attribute labels of '{role}'")
         found = self._evidence.attributes(role)
         return dataclasses.replace(found, labels=_locked(found.labels))
+
+    def text_features(self, role: Role) -> NDArray[np.float32]:
+        """Features of prompts, when declared."""
+        self._require(role in self._needs.text, f"prompts of '{role}'")
+        return _locked(self._evidence.text_features(role))
+
+    def statistics(self) -> FeatureStatistics | None:
+        """Reference statistics, when declared."""
+        self._require(self._needs.statistics, "reference statistics")
+        found = self._evidence.statistics()
+        if found is None:
+            return None
+        return dataclasses.replace(found, mean=_locked(found.mean), covariance=_locked(found.covariance))
+
+    def keep_contributions(
+        self, name: str, contributions: Mapping[Role, NDArray[np.float64]], group: str | None = None
+    ) -> None:
+        """Each must be of a declared role and have one value for every image."""
+        for role, values in contributions.items():
+            self._require(role in self._declared, f"contributions of '{role}'")
+            if values.shape != (len(self._evidence.images(role)),):
+                raise EvidenceError(
+                    f"{self.check} keeps {values.shape} contributions of {role} to {name}; "
+                    f"there are {len(self._evidence.images(role))} images."
+                )
+        self._evidence.keep_contributions(name, contributions, group)
 
     def protocol(self) -> Signature:
         """How the samples were made."""

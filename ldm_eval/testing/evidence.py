@@ -10,7 +10,17 @@ from typing import TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ldm_eval.api import AttributeLabels, Evidence, ExtractorInfo, ImageSet, Role, Scalar, Scores, Signature
+from ldm_eval.api import (
+    AttributeLabels,
+    Evidence,
+    ExtractorInfo,
+    FeatureStatistics,
+    ImageSet,
+    Role,
+    Scalar,
+    Scores,
+    Signature,
+)
 from ldm_eval.errors import EvidenceError
 from ldm_eval.stats.digests import image_digest
 
@@ -56,6 +66,12 @@ class PhantomEvidence(Evidence):
         attributes: Role -> labels.
         parameters: Settings of the check.
         private: Folder for private evidence, or None.
+        text: Role -> ``(N, D) float32`` features of prompts.
+        statistics: Reference statistics, or None.
+        extractor: What the features are said to come from; an extractor named ``phantom`` when left out.
+
+    Attributes:
+        kept: (measurement, group) -> role -> contributions that the check kept.
     """
 
     def __init__(
@@ -70,6 +86,9 @@ class PhantomEvidence(Evidence):
         attributes: Mapping[Role, AttributeLabels] | None = None,
         parameters: Mapping[str, Scalar] | None = None,
         private: Path | None = None,
+        text: Mapping[Role, NDArray[np.float32]] | None = None,
+        statistics: FeatureStatistics | None = None,
+        extractor: ExtractorInfo | None = None,
     ) -> None:
         self.check = check
         self.seed = seed
@@ -79,6 +98,10 @@ class PhantomEvidence(Evidence):
         self._scores = {name: dict(by_role) for name, by_role in (scores or {}).items()}
         self._attributes = dict(attributes or {})
         self._private = private
+        self._text = dict(text or {})
+        self._statistics = statistics
+        self._extractor = extractor
+        self.kept: dict[tuple[str, str | None], dict[Role, NDArray[np.float64]]] = {}
         self._images: dict[Role, ImageSet] = dict(images or {})
         for role, values in {**self._logits, **self._features}.items():
             self._images.setdefault(role, set_of_features(values, f"phantom {role}"))
@@ -100,7 +123,9 @@ class PhantomEvidence(Evidence):
         return _get(self._logits, role, f"logits of '{role}'")
 
     def extractor(self) -> ExtractorInfo:
-        """An extractor named ``phantom``."""
+        """An extractor named ``phantom``, unless another was given."""
+        if self._extractor is not None:
+            return self._extractor
         dimension = next((int(values.shape[1]) for values in self._features.values()), 0)
         classes = next((int(values.shape[1]) for values in self._logits.values()), None)
         return ExtractorInfo("phantom", "0" * 64, dimension, classes, "none", "Apache-2.0")
@@ -112,6 +137,20 @@ class PhantomEvidence(Evidence):
     def attributes(self, role: Role) -> AttributeLabels:
         """Attribute labels."""
         return _get(self._attributes, role, f"attribute labels of '{role}'")
+
+    def text_features(self, role: Role) -> NDArray[np.float32]:
+        """``(N, D) float32``."""
+        return _get(self._text, role, f"prompts of '{role}'")
+
+    def statistics(self) -> FeatureStatistics | None:
+        """The reference statistics it was given."""
+        return self._statistics
+
+    def keep_contributions(
+        self, name: str, contributions: Mapping[Role, NDArray[np.float64]], group: str | None = None
+    ) -> None:
+        """Keep them in ``kept``."""
+        self.kept[name, group] = dict(contributions)
 
     def protocol(self) -> Signature:
         """A protocol that says it is a phantom."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldm_eval.api import CheckSpec, Interval, Measurement, Needs, PhantomCase, Phantoms, SuiteSpec
-from ldm_eval.api.checks import Alarm, Evidence
+from ldm_eval.api import Alarm, CheckSpec, Evidence, Interval, Measurement, Needs, PhantomCase, Phantoms, SuiteSpec
 from ldm_eval.errors import ConfigError
 from ldm_eval.hooks import hookimpl
 from ldm_eval.hooks.catalogue import Catalogue, PluginRecord
