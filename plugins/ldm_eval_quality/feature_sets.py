@@ -1,4 +1,4 @@
-"""The sets of features that a distance is taken between: which are there, usable, and what the distance is called."""
+"""The sets of features that a distance is taken between: which are there, and usable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ __all__ = [
     "MINIMUM",
     "REAL_COMPANIONS",
     "companions",
-    "is_inception",
     "refusal",
     "repeats_note",
     "usable_features",
@@ -30,11 +29,6 @@ _REPEATS = 0.05
 
 REAL_COMPANIONS: tuple[Role, ...] = ("training", "holdout")
 """The other real sets a distance is taken to, where they are there."""
-
-
-def is_inception(evidence: Evidence) -> bool:
-    """True for the 2015 Inception weights with their own preprocessing: only then is a distance called FID or KID."""
-    return evidence.extractor().name == "inception-2015"
 
 
 def refusal(evidence: Evidence, minimum: int = MINIMUM) -> NotApplicable | Invalid | None:

@@ -29,7 +29,8 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, repeats_note, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
+from ldm_eval_quality.naming import frechet_name
 
 __all__ = ["FrechetDistanceCheck"]
 
@@ -60,7 +61,11 @@ class FrechetDistanceCheck:
     title: ClassVar[str] = "Fréchet distance"
     question: ClassVar[str] = "How far is the distribution of the samples from that of real images?"
     needs: ClassVar[Needs] = Needs(
-        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
+        samples=MINIMUM,
+        roles=("reference",),
+        optional=("training", "holdout"),
+        features=("samples", "reference"),
+        each_extractor=True,
     )
     planning: ClassVar[Mapping[str, Planning]] = {
         "*": Planning("mean", "samples, and twice as many reference images", parameters={"curved": 1.0})
@@ -79,7 +84,7 @@ class FrechetDistanceCheck:
         refused = refusal(evidence)
         if refused is not None:
             return refused
-        name = "fid" if is_inception(evidence) else "frechet_distance"
+        name = frechet_name(evidence.extractor())
         samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
         headline = frechet_distance(samples, reference)
         floor = _floor(evidence, samples, reference)

@@ -26,7 +26,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.errors import EvidenceError
 from ldm_eval.stats.resampling import bootstrap_counts, shuffled_splits
-from ldm_eval_quality.feature_sets import is_inception
+from ldm_eval_quality.naming import has_published_scores
 
 __all__ = ["InceptionScore", "InceptionScoreCheck", "inception_score"]
 
@@ -113,7 +113,9 @@ class InceptionScoreCheck:
     id: ClassVar[str] = "quality/inception_score"
     title: ClassVar[str] = "Inception score"
     question: ClassVar[str] = "Does a classifier recognise each sample, and many classes over all samples?"
-    needs: ClassVar[Needs] = Needs(samples=_MINIMUM, optional=("reference",), logits=("samples", "reference"))
+    needs: ClassVar[Needs] = Needs(
+        samples=_MINIMUM, optional=("reference",), logits=("samples", "reference"), each_extractor=True
+    )
     planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples")}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="inception_score (phantom)",
@@ -137,7 +139,7 @@ class InceptionScoreCheck:
             return NotApplicable(
                 f"{len(logits)} samples were given and ten splits need at least {_MINIMUM}; ask for more samples."
             )
-        name = "inception_score" if is_inception(evidence) else f"inception_score ({info.name})"
+        name = "inception_score" if has_published_scores(info) else f"inception_score ({info.name})"
         score = inception_score(logits, evidence.rng("splits"))
         level_of_real = _of_reference(evidence, score.split_size)
         note = f"Classifier: {info.name}. Standard deviation over {_SPLITS} splits, as published: {score.spread:.4g}."

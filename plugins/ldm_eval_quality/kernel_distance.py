@@ -26,7 +26,8 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.kernels import KernelDistance, kernel_distance, kernel_permutation_p_value
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.feature_sets import MINIMUM, companions, is_inception, refusal, repeats_note, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
+from ldm_eval_quality.naming import kernel_name
 
 __all__ = ["KernelDistanceCheck"]
 
@@ -45,7 +46,11 @@ class KernelDistanceCheck:
     title: ClassVar[str] = "Kernel distance"
     question: ClassVar[str] = "How far are the samples from real images, without the small-sample bias of FID?"
     needs: ClassVar[Needs] = Needs(
-        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
+        samples=MINIMUM,
+        roles=("reference",),
+        optional=("training", "holdout"),
+        features=("samples", "reference"),
+        each_extractor=True,
     )
     planning: ClassVar[Mapping[str, Planning]] = {
         "*": Planning("mean", "samples, and as many reference images", parameters={"curved": 1.0})
@@ -64,7 +69,7 @@ class KernelDistanceCheck:
         refused = refusal(evidence)
         if refused is not None:
             return refused
-        name = "kid" if is_inception(evidence) else "kernel_distance"
+        name = kernel_name(evidence.extractor())
         samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
         size = min(len(samples), len(reference) // 2)
         first = disjoint_parts(len(reference), size, evidence.rng("parts of the reference")).first

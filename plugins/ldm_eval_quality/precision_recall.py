@@ -46,7 +46,11 @@ class PrecisionRecallCheck:
     question: ClassVar[str] = "Are the samples realistic, and do they reach all of the real data?"
     settings: ClassVar[tuple[str, ...]] = ("k",)
     needs: ClassVar[Needs] = Needs(
-        samples=MINIMUM, roles=("reference",), optional=("training", "holdout"), features=("samples", "reference")
+        samples=MINIMUM,
+        roles=("reference",),
+        optional=("training", "holdout"),
+        features=("samples", "reference"),
+        each_extractor=True,
     )
     planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, and as many reference images")}
     phantoms: ClassVar[Phantoms] = Phantoms(

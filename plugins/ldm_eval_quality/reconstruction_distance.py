@@ -29,12 +29,14 @@ from ldm_eval.errors import EvidenceError
 from ldm_eval.stats.frechet import FrechetDistance, frechet_distance
 from ldm_eval.stats.means import mean_of
 from ldm_eval.stats.resampling import disjoint_parts
-from ldm_eval_quality.feature_sets import MINIMUM, is_inception, usable_features
+from ldm_eval_quality.feature_sets import MINIMUM, usable_features
+from ldm_eval_quality.naming import reconstruction_name
 
 __all__ = ["ReconstructionDistanceCheck"]
 
 _FACTORY = "ldm_eval_quality.reconstruction_phantom:autoencoder"
 _LEVEL = 0.95
+_CALLED: Mapping[str, str] = {"rfid": "rFID", "clean_rfid": "clean rFID"}
 _BLOCK = 256
 """Images compared at once."""
 
@@ -63,7 +65,12 @@ class ReconstructionDistanceCheck:
     id: ClassVar[str] = "quality/reconstruction_distance"
     title: ClassVar[str] = "Reconstruction distance"
     question: ClassVar[str] = "How much does the model's autoencoder lose before the diffusion model does anything?"
-    needs: ClassVar[Needs] = Needs(roles=("holdout", "reconstruction"), features=("holdout", "reconstruction"))
+    needs: ClassVar[Needs] = Needs(
+        roles=("holdout", "reconstruction"),
+        features=("holdout", "reconstruction"),
+        pixels=("holdout", "reconstruction"),
+        each_extractor=True,
+    )
     planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "holdout images", parameters={"curved": 1.0})}
     phantoms: ClassVar[Phantoms] = Phantoms(
         measurement="rfd",
@@ -91,7 +98,7 @@ class ReconstructionDistanceCheck:
                 f"All {len(images)} holdout images have one and the same feature vector; "
                 "check that they are different images and that the extractor sees them."
             )
-        name = "rfid" if is_inception(evidence) else "rfd"
+        name = reconstruction_name(evidence.extractor())
         distance = _distance(images, made, evidence.rng("halves"))
         errors = _pixel_errors(evidence)
         return [
@@ -110,7 +117,7 @@ def _distance(images: NDArray[np.float32], made: NDArray[np.float32], rng: np.ra
 
 def _reported(evidence: Evidence, name: str, distance: _Distance) -> Measurement:
     found = distance.whole
-    called = "rFID" if name == "rfid" else f"rFD ({evidence.extractor().name})"
+    called = _CALLED.get(name, f"rFD ({evidence.extractor().name})")
     note = (
         f"{called} of {found.n} held-out images and their reconstructions; two halves read {distance.halves:.3g}, "
         f"so about {distance.bias:.2g} of it is the number of images."
