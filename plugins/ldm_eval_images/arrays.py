@@ -72,6 +72,7 @@ def read_npz(path: Path) -> ImageSet:
         digest=image_digest(pixels),
         groups=notes.groups,
         labels=notes.labels,
+        prompts=notes.prompts,
     )
 
 

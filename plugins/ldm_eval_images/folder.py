@@ -51,4 +51,5 @@ def read_folder(folder: Path) -> ImageSet:
         digest=image_digest(pixels),
         groups=notes.groups,
         labels=notes.labels,
+        prompts=notes.prompts,
     )

@@ -1,4 +1,4 @@
-"""Labels and groups from a CSV file beside the images."""
+"""Labels, prompts and groups from a CSV file beside the images."""
 
 from __future__ import annotations
 
@@ -17,17 +17,25 @@ from ldm_eval.errors import DataError, did_you_mean
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotations:
-    """What is known about N images: ``groups`` maps attribute -> ``(N,)`` str, ``labels`` is ``(N,) int64`` or None."""
+    """What is known about N images.
+
+    Attributes:
+        groups: Attribute -> ``(N,)`` str.
+        labels: ``(N,) int64``, or None.
+        prompts: ``(N,)`` str, empty for an image without one; None when no image has one.
+    """
 
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     labels: NDArray[np.int64] | None = None
+    prompts: NDArray[np.str_] | None = None
 
 
 def read_annotations(path: Path, ids: Sequence[str]) -> Annotations:
     """Read a CSV file, or return empty annotations when there is none.
 
-    Columns: ``id`` (file name as in the set, or row number), optional ``label`` (an integer class for every image);
-    every other column is a group attribute. An image without a row, or with an empty cell, is ``"unknown"``.
+    Columns: ``id`` (file name as in the set, or row number), optional ``label`` (an integer class for every image) and
+    ``prompt`` (the text an image was made for, or is described by); every other column is a group attribute. An image
+    without a row, or with an empty cell, is ``"unknown"``, and has no prompt.
 
     Raises:
         DataError: the file cannot be read, has no ``id`` column, names images that are not there, or lacks labels.
@@ -59,12 +67,14 @@ def parse_annotations(text: str, name: str, ids: Sequence[str]) -> Annotations:
             f" ({len(unknown)} such rows).{did_you_mean(unknown[0], ids[:5000])} Ids are file names relative to the "
             "folder, or row numbers from 0."
         )
-    cells = {column: [UNKNOWN] * len(ids) for column in columns}
+    absent = {column: "" if column == "prompt" else UNKNOWN for column in columns}
+    cells = {column: [absent[column]] * len(ids) for column in columns}
     for image, values in rows.items():
         for column, value in zip(columns, values, strict=True):
-            cells[column][position[image]] = value.strip() or UNKNOWN
+            cells[column][position[image]] = value.strip() or absent[column]
     labels = _labels(cells.pop("label"), ids, name) if "label" in cells else None
-    return Annotations({column: np.asarray(values, dtype=np.str_) for column, values in cells.items()}, labels)
+    prompts = _prompts(cells.pop("prompt")) if "prompt" in cells else None
+    return Annotations({column: np.asarray(values, dtype=np.str_) for column, values in cells.items()}, labels, prompts)
 
 
 def _rows(text: str, name: str) -> tuple[list[str], dict[str, list[str]]]:
@@ -86,6 +96,10 @@ def _rows(text: str, name: str) -> tuple[list[str], dict[str, list[str]]]:
             raise DataError(f"'{name}' describes '{image}' twice; keep one row per image.")
         rows[image] = row[:at] + row[at + 1 :]
     return header[:at] + header[at + 1 :], rows
+
+
+def _prompts(cells: list[str]) -> NDArray[np.str_] | None:
+    return np.asarray(cells, dtype=np.str_) if any(cells) else None
 
 
 def _labels(cells: list[str], ids: Sequence[str], name: str) -> NDArray[np.int64]:

@@ -62,6 +62,7 @@ def read_zip(path: Path) -> ImageSet:
         digest=image_digest(pixels),
         groups=notes.groups,
         labels=notes.labels,
+        prompts=notes.prompts,
     )
 
 

@@ -32,6 +32,22 @@ def test_labels_are_integers_in_the_order_of_the_images() -> None:
     assert not notes.groups
 
 
+def test_prompts_are_no_group_and_an_image_may_be_without_one() -> None:
+    notes = parse_annotations('id,prompt,tone\nc.png,"a cat, asleep",dark\na.png,  a dog ,\nb.png,,\n', "l.csv", IDS)
+    assert notes.prompts is not None
+    assert notes.prompts.tolist() == ["a dog", "", "a cat, asleep"]
+    assert set(notes.groups) == {"tone"}
+    rowless = parse_annotations("id,prompt\nb.png,unknown\n", "l.csv", IDS).prompts
+    assert rowless is not None
+    assert rowless.tolist() == ["", "unknown", ""]
+
+
+def test_a_column_without_a_single_prompt_is_no_prompts() -> None:
+    notes = parse_annotations("id,prompt\na.png,\n", "l.csv", IDS)
+    assert notes.prompts is None
+    assert not notes.groups
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -74,3 +90,19 @@ def test_each_format_finds_its_csv(folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.zip", "a") as archive:
         archive.write(folder / "labels.csv", "labels.csv")
     assert read_zip(tmp_path / "z.zip").groups["tone"][9] == "dark"
+
+
+def test_every_format_gives_the_prompts_to_its_images(folder: Path, tmp_path: Path) -> None:
+    plain = read_folder(folder)
+    assert plain.prompts is None
+    (folder / "labels.csv").write_text("id,prompt\nsub/03.png,two moons\n", encoding="utf-8")
+    np.savez(tmp_path / "a.npz", plain.pixels.transpose(0, 2, 3, 1))
+    (tmp_path / "a.csv").write_text("id,prompt\n9,two moons\n", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        for file in (*folder.rglob("*.png"), folder / "labels.csv"):
+            archive.write(file, file.relative_to(folder).as_posix())
+    for images in (read_folder(folder), read_npz(tmp_path / "a.npz"), read_zip(tmp_path / "z.zip")):
+        assert images.prompts is not None
+        assert images.prompts.tolist() == [""] * 9 + ["two moons"] + [""] * 2
+        assert not images.groups
+        assert images.digest == plain.digest
