@@ -109,6 +109,11 @@ class EfficientNetLite0(nn.Module):
         return x.mean(dim=(2, 3))
 
     @property
+    def dimension(self) -> int:
+        """Features of an image."""
+        return FEATURES
+
+    @property
     def classifier(self) -> torch.Tensor:
         """``(1000, 1280)`` weights of the last layer."""
         return self._fc.weight

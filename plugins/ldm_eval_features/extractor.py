@@ -26,8 +26,13 @@ class FeatureNetwork(Protocol):
     """What an ``nn.Module`` of this plugin offers beside ``forward``."""
 
     @property
-    def classifier(self) -> torch.Tensor:
-        """``(K, D)`` weights of the last layer."""
+    def dimension(self) -> int:
+        """D, how many features an image has."""
+        ...
+
+    @property
+    def classifier(self) -> torch.Tensor | None:
+        """``(K, D)`` weights of the last layer, or None when the network does not classify."""
         ...
 
     def fold(self) -> None:
@@ -36,6 +41,24 @@ class FeatureNetwork(Protocol):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, 3, size, size)`` -> ``(N, D)`` features."""
+        ...
+
+
+class Prepares(Protocol):
+    """What stands between ``uint8`` images and a network."""
+
+    @property
+    def resize(self) -> str:
+        """Short name of the resizing, e.g. ``"bilinear-antialias-224"``."""
+        ...
+
+    @property
+    def canonical(self) -> str:
+        """The text that enters the fingerprint: all that is done, in one line."""
+        ...
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """``(N, 3, H, W) uint8`` -> ``(N, 3, size, size) float32``."""
         ...
 
 
@@ -83,7 +106,7 @@ class Recipe:
 
     name: str
     network: Callable[[], nn.Module]
-    preprocessing: Preprocessing
+    preprocessing: Prepares
     published: PublishedWeights
     licence: str
     micro_batch: int
@@ -109,7 +132,7 @@ class NetworkExtractor:
         return self._info
 
     def extract(self, images: NDArray[np.uint8]) -> Features:
-        """``(N, 3, H, W) uint8`` -> ``(N, D)`` features and ``(N, K)`` bias-free logits, float32.
+        """``(N, 3, H, W) uint8`` -> ``(N, D)`` features and ``(N, K)`` bias-free logits (if it classifies), float32.
 
         Raises:
             DataError: another type or shape.
@@ -119,7 +142,8 @@ class NetworkExtractor:
                 f"Features were asked of an array {images.dtype} {images.shape}; images are (N, 3, H, W) uint8."
             )
         features = np.empty((len(images), self._info.dimension), np.float32)
-        logits = np.empty((len(images), self._info.classes or 0), np.float32)
+        classifier = self._network.classifier
+        logits = None if classifier is None else np.empty((len(images), len(classifier)), np.float32)
         step = self._step
         with torch.inference_mode(), _full_precision(self._device):
             for start in range(0, len(images), step):
@@ -127,7 +151,8 @@ class NetworkExtractor:
                 seen = self._preprocessing(torch.from_numpy(block).to(self._device))
                 found = self._network(seen)
                 features[start : start + step] = found.cpu().numpy()
-                logits[start : start + step] = (found @ self._network.classifier.T).cpu().numpy()
+                if classifier is not None and logits is not None:
+                    logits[start : start + step] = (found @ classifier.T).cpu().numpy()
         return Features(features, logits)
 
 
@@ -153,12 +178,11 @@ def build(recipe: Recipe, state: StateDict, device: str) -> NetworkExtractor:
     network.fold()  # type: ignore[operator]
     where = torch.device(device)
     network = network.to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    classes, dimension = network.classifier.shape
     info = ExtractorInfo(
         name=recipe.name if state.published else f"{recipe.name}-unverified",
         fingerprint=_fingerprint(recipe, state),
-        dimension=int(dimension),
-        classes=int(classes),
+        dimension=network.dimension,
+        classes=None if network.classifier is None else len(network.classifier),
         resize=recipe.preprocessing.resize,
         licence=recipe.licence if state.published else "as declared by who provides the weights",
     )

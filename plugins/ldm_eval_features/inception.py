@@ -185,6 +185,11 @@ class Inception2015(nn.Module):
         return x.mean(dim=(2, 3))
 
     @property
+    def dimension(self) -> int:
+        """Features of an image."""
+        return FEATURES
+
+    @property
     def classifier(self) -> torch.Tensor:
         """``(1008, 2048)`` weights of the last layer."""
         return self.fc.weight
