@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from scipy.special import ndtri
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.roots import CentredRows, Root, centred, root_of
 
 __all__ = [
     "ESTIMATOR",
@@ -40,9 +41,6 @@ ESTIMATOR = "influence function, both sets random; covers the expected distance 
 
 PAIRED_ESTIMATOR = "influence function, rows paired; covers the expected distance at this set size"
 """The same for two sets whose rows belong together, such as images and what an autoencoder makes of them."""
-
-_SINGULAR = 1e-9
-"""Smallest squared Cholesky pivot, relative to the largest variance, for which the fast root is trusted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,14 +87,12 @@ class FrechetDifference:
     interval: Interval
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Root:
-    """A centred set as ``basis @ root``; ``cholesky``: root is upper triangular and the basis is ``rows @ root^-1``."""
+class _Energies(Protocol):
+    """What the transport map makes of each row: ``r^T A r``."""
 
-    rows: Array
-    root: Array
-    basis: Array | None
-    cholesky: bool
+    def of(self, rows: slice, block: Array) -> Array:
+        """``(len(block),)`` for the centred rows numbered ``rows``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,15 +101,23 @@ class _Transport:
 
     Attributes:
         nuclear: Sum of the singular values of ``R_x R_y^T``.
-        energy_x: ``(n,)`` ``x_c^T A x_c`` with A the optimal transport map from S1 to S2, rows divided by sqrt(n - 1).
-        energy_y: ``(m,)`` the same for the second set and the map back.
+        energies_x: ``x_c^T A x_c`` with A the optimal transport map from S1 to S2, rows divided by sqrt(n - 1).
+        energies_y: The same for the second set and the map back.
         negative_mass: Seen on the way.
     """
 
     nuclear: float
-    energy_x: Array
-    energy_y: Array
+    energies_x: _Energies
+    energies_y: _Energies
     negative_mass: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Influence:
+    """``values (n,)``: what each row adds, mean 0; ``trace``: of the set's covariance."""
+
+    values: Array
+    trace: float
 
 
 def frechet_distance(x: Features, y: Features, *, paired: bool = False, level: float = 0.95) -> FrechetDistance:
@@ -121,7 +125,8 @@ def frechet_distance(x: Features, y: Features, *, paired: bool = False, level: f
 
     With n and m at least d the root is taken by ``Cholesky`` and a symmetric eigenproblem, otherwise (and when a
     covariance is singular) by the SVD of ``R_x R_y^T``, the nuclear norm of ``X_c Y_c^T``.
-    No jitter, no complex numbers.
+    No jitter, no complex numbers. Rows are read block by block (the sets may be memory maps), so memory depends on d
+    alone.
 
     The error is the delta method: the influence of x on the distance is
     ``2 (mu1 - mu2)^T x_c + x_c^T (I - A) x_c`` (centred) with A the optimal transport map from S1 to S2,
@@ -146,20 +151,15 @@ def frechet_distance(x: Features, y: Features, *, paired: bool = False, level: f
     refuse_unusable(x, y, ("first", "second"), "A Fréchet distance", 2)
     if paired and len(x) != len(y):
         raise DataError(f"Paired rows were announced, and the sets have {len(x)} and {len(y)} rows.")
-    first, mean_x = _centred(x)
-    second, mean_y = _centred(y)
-    n, m, shift = len(x), len(y), mean_x - mean_y
-    root_x, root_y = _root(first), _root(second)
-    transport = _by_eigh(root_x, root_y) if root_x.cholesky and root_y.cholesky else _by_svd(root_x, root_y)
+    n, m = len(x), len(y)
+    first, second = centred(x), centred(y)
+    shift = first.mean - second.mean
+    root_x, root_y = root_of(first), root_of(second)
+    transport = _by_eigh(root_x, root_y) if root_x.regular and root_y.regular else _by_svd(root_x, root_y)
+    of_x, of_y = _influence(first, transport.energies_x, shift), _influence(second, transport.energies_y, -shift)
+    influence_x, influence_y = of_x.values, of_y.values
     mean_term = float(shift @ shift)
-    energy_x, energy_y = _row_energy(first), _row_energy(second)
-    covariance_term = float(energy_x.sum() + energy_y.sum() - 2.0 * transport.nuclear)
-    influence_x = (n - 1) * (energy_x - transport.energy_x)
-    influence_x += 2.0 * math.sqrt(n - 1) * (first @ shift)
-    influence_y = (m - 1) * (energy_y - transport.energy_y)
-    influence_y -= 2.0 * math.sqrt(m - 1) * (second @ shift)
-    influence_x -= influence_x.mean()
-    influence_y -= influence_y.mean()
+    covariance_term = float(of_x.trace + of_y.trace - 2.0 * transport.nuclear)
     value = max(0.0, mean_term + covariance_term)
     error = _standard_error(influence_x, influence_y, paired)
     estimator = PAIRED_ESTIMATOR if paired else ESTIMATOR
@@ -214,32 +214,17 @@ def gaussian_frechet(mean1: Array, covariance1: Array, mean2: Array, covariance2
     return float(shift @ shift + np.trace(covariance1) + np.trace(covariance2) - 2.0 * root)
 
 
-def _centred(x: Features) -> tuple[Array, Array]:
-    """``(x - mean) / sqrt(n - 1)`` in float64, and the mean."""
-    rows = np.array(x, dtype=np.float64)
-    mean = rows.mean(axis=0)
-    rows -= mean
-    rows /= math.sqrt(len(rows) - 1)
-    return rows, mean
+def _influence(rows: CentredRows, energies: _Energies, shift: Array) -> _Influence:
+    n = len(rows)
+    own, values = np.empty(n), np.empty(n)
+    for at, block in rows.blocks():
+        own[at] = np.einsum("ij,ij->i", block, block)
+        values[at] = (n - 1) * (own[at] - energies.of(at, block)) + 2.0 * math.sqrt(n - 1) * (block @ shift)
+    values -= values.mean()
+    return _Influence(values, float(own.sum()))
 
 
-def _root(rows: Array) -> _Root:
-    n, d = rows.shape
-    if n <= d:
-        return _Root(rows, rows, None, cholesky=False)
-    covariance = blas.dsyrk(1.0, rows.T)  # the upper triangle, which is all that is read
-    largest = float(np.diagonal(covariance).max())
-    try:
-        upper = linalg.cholesky(covariance, lower=False, check_finite=False, overwrite_a=True)
-    except linalg.LinAlgError:
-        upper = np.zeros((1, 1))
-    if float(np.square(np.diagonal(upper)).min()) > _SINGULAR * largest:
-        return _Root(rows, upper, None, cholesky=True)
-    basis, root = linalg.qr(rows, mode="economic", check_finite=False)
-    return _Root(rows, np.asarray(root, dtype=np.float64), np.asarray(basis, dtype=np.float64), cholesky=False)
-
-
-def _by_eigh(x: _Root, y: _Root) -> _Transport:
+def _by_eigh(x: Root, y: Root) -> _Transport:
     """Both covariances are regular: the squares of the singular values are eigenvalues, half the work of an SVD.
 
     With ``R_x R_y^T = U diag(s) V^T`` the map from S1 to S2 is ``R_x^-1 U diag(s) U^T R_x^-T``, and the map back is
@@ -255,40 +240,58 @@ def _by_eigh(x: _Root, y: _Root) -> _Transport:
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
     there = linalg.solve_triangular(x.root, left * np.sqrt(values), check_finite=False, overwrite_b=True)
     back = blas.dtrmm(1.0, x.root, left * np.sqrt(inverse), lower=0, trans_a=1, overwrite_b=1)
-    energy_x = _quadratic(x.rows, blas.dsyrk(1.0, there))
-    energy_y = _quadratic(y.rows, blas.dsyrk(1.0, back))
-    return _Transport(float(values.sum()), energy_x, energy_y, negative)
+    return _Transport(float(values.sum()), _quadratic(there), _quadratic(back), negative)
 
 
-def _by_svd(x: _Root, y: _Root) -> _Transport:
+def _by_svd(x: Root, y: Root) -> _Transport:
     left, values, right = linalg.svd(x.root @ y.root.T, full_matrices=False, check_finite=False)
     return _Transport(float(values.sum()), _squares(x, left, values), _squares(y, right.T, values), 0.0)
 
 
-def _quadratic(rows: Array, upper: Array, block: int = 4096) -> Array:
-    """``(n,)`` r^T M r for every row and the symmetric M whose upper triangle is given: half the work of a product."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Quadratic:
+    """``r^T M r`` for the symmetric M of which the upper triangle is held, its diagonal halved: half of a product."""
+
+    upper: Array
+
+    def of(self, rows: slice, block: Array) -> Array:
+        half = blas.dtrmm(1.0, self.upper, block.T, lower=0, trans_a=1).T
+        return np.asarray(2.0 * np.einsum("ij,ij->i", half, block), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Squares:
+    """Sum over k of ``weights[k] * (r[columns] @ half)[k]**2``."""
+
+    columns: NDArray[np.intp]
+    half: Array
+    weights: Array
+
+    def of(self, rows: slice, block: Array) -> Array:
+        return np.asarray(np.square(block[:, self.columns] @ self.half) @ self.weights, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """Energies that are known already."""
+
+    values: Array
+
+    def of(self, rows: slice, block: Array) -> Array:
+        return self.values[rows]
+
+
+def _quadratic(half: Array) -> _Energies:
+    upper = blas.dsyrk(1.0, half)
     np.fill_diagonal(upper, np.diagonal(upper) / 2.0)
-    out = np.empty(len(rows))
-    for start in range(0, len(rows), block):
-        part = rows[start : start + block]
-        half = blas.dtrmm(1.0, upper, part.T, lower=0, trans_a=1).T
-        out[start : start + block] = 2.0 * np.einsum("ij,ij->i", half, part)
-    return out
+    return _Quadratic(upper)
 
 
-def _squares(set_: _Root, vectors: Array, weights: Array, block: int = 4096) -> Array:
-    """``(n,)``: sum over k of ``weights[k] * (basis @ vectors)[i, k]**2``."""
-    if set_.cholesky:
-        vectors = linalg.solve_triangular(set_.root, vectors, check_finite=False)
-    elif set_.basis is None:
-        return np.asarray(np.square(vectors) @ weights, dtype=np.float64)
-    basis = set_.rows if set_.basis is None else set_.basis
-    parts = [np.square(basis[i : i + block] @ vectors) @ weights for i in range(0, len(basis), block)]
-    return np.concatenate(parts)
-
-
-def _row_energy(rows: Array) -> Array:
-    return np.asarray(np.einsum("ij,ij->i", rows, rows), dtype=np.float64)
+def _squares(root: Root, vectors: Array, weights: Array) -> _Energies:
+    if root.columns is None or root.corner is None:
+        return _Known(np.asarray(np.square(vectors) @ weights, dtype=np.float64))
+    half = linalg.solve_triangular(root.corner, vectors, check_finite=False)
+    return _Squares(root.columns, half, weights)
 
 
 def _variance_of_mean(influence: Array) -> float:
