@@ -92,14 +92,12 @@ def root_of(rows: CentredRows) -> Root:
     covariance = _covariance(rows)
     rounding = n * np.finfo(np.float64).eps * np.abs(rows.mean)  # of the mean of n equal numbers
     alive = np.flatnonzero(np.diagonal(covariance) > np.square(rounding))
-    corner = _cholesky(covariance if len(alive) == d else covariance[np.ix_(alive, alive)])
+    corner = _cholesky(covariance if len(alive) == d else covariance[np.ix_(alive, alive)]) if len(alive) else None
     if corner is None:
-        return _by_qr(rows)
+        return _by_qr(rows, alive)
     if len(alive) == d:
         return Root(rows, corner, alive, corner, regular=True)
-    root = np.zeros((len(alive), d))
-    root[:, alive] = corner
-    return Root(rows, root, alive, corner, regular=False)
+    return Root(rows, _spread(corner, alive, d), alive, corner, regular=False)
 
 
 def _covariance(rows: CentredRows) -> Array:
@@ -113,8 +111,6 @@ def _covariance(rows: CentredRows) -> Array:
 
 def _cholesky(covariance: Array) -> Array | None:
     """Upper triangular root, or None where a pivot is too small to divide by. Its input is used up."""
-    if not covariance.size:
-        return None
     largest = float(np.diagonal(covariance).max())
     try:
         upper: Array = linalg.cholesky(covariance, lower=False, check_finite=False, overwrite_a=True)
@@ -123,17 +119,21 @@ def _cholesky(covariance: Array) -> Array | None:
     return upper if float(np.square(np.diagonal(upper)).min()) > _SINGULAR * largest else None
 
 
-def _by_qr(rows: CentredRows) -> Root:
-    """QR block by block, then with pivots on what is left, whose rank is read off the diagonal."""
-    d = rows.given.shape[1]
-    left = np.zeros((0, d))
-    for _, block in rows.blocks():
-        (triangle,) = linalg.qr(np.concatenate([left, block]), mode="r", check_finite=False, overwrite_a=True)
-        left = triangle[:d]
-    triangle, order = linalg.qr(left, mode="r", pivoting=True, check_finite=False)
-    triangle = np.asarray(triangle, dtype=np.float64)
+def _by_qr(rows: CentredRows, alive: NDArray[np.intp]) -> Root:
+    """QR of the columns that vary, block by block, then with pivots on what is left: its diagonal tells the rank."""
+    d, left = rows.given.shape[1], np.zeros((0, len(alive)))
+    for _, block in rows.blocks() if len(alive) else ():
+        (left,) = linalg.qr(np.concatenate([left, block[:, alive]]), mode="r", check_finite=False, overwrite_a=True)
+        left = left[: len(alive)]
+    triangle, order = linalg.qr(left, mode="r", pivoting=True, check_finite=False) if len(alive) else (left, alive)
     pivots = np.abs(np.diagonal(triangle))
-    rank = int(np.count_nonzero(pivots > d * np.finfo(np.float64).eps * pivots[0]))
-    root = np.zeros((rank, d))
-    root[:, order] = triangle[:rank]
-    return Root(rows, root, np.asarray(order[:rank], dtype=np.intp), triangle[:rank, :rank], regular=False)
+    rank = int(np.count_nonzero(pivots > d * np.finfo(np.float64).eps * pivots.max(initial=0.0)))
+    kept, columns = np.asarray(triangle[:rank], dtype=np.float64), alive[order]
+    return Root(rows, _spread(kept, columns, d), columns[:rank], kept[:, :rank], regular=False)
+
+
+def _spread(root: Array, columns: NDArray[np.intp], d: int) -> Array:
+    """``(k, d)`` the columns of ``root`` in their places, zero elsewhere."""
+    wide = np.zeros((len(root), d))
+    wide[:, columns] = root
+    return wide
