@@ -39,3 +39,11 @@ def image_digest(pixels: NDArray[Any]) -> str:
     for start in range(0, count, rows):
         digest.update(np.ascontiguousarray(pixels[start : start + rows], dtype=pixels.dtype.newbyteorder("<")).data)
     return digest.hexdigest()
+
+
+def statistics_digest(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> str:
+    """SHA-256 (64 hex digits) of a mean ``(D,)`` and a covariance ``(D, D)``, both as little-endian float64."""
+    digest = hashlib.sha256(f"ldm-eval statistics 1\n{mean.shape[0]}\n".encode())
+    for array in (mean, covariance):
+        digest.update(np.ascontiguousarray(array, dtype="<f8").data)
+    return digest.hexdigest()
