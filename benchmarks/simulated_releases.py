@@ -35,7 +35,7 @@ from ldm_eval.api import FeatureExtractor, Features
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.describe import machine_of
-from ldm_eval.run.embed import load_extractor
+from ldm_eval.run.embed import load_extractors
 from ldm_eval.run.prepare import prepare
 from ldm_eval.run.progress import SilentProgress
 from ldm_eval.stats.digests import image_digest
@@ -279,7 +279,7 @@ def _catalogue() -> Catalogue:
 
 @cache
 def _extractor() -> FeatureExtractor:
-    return load_extractor(RunConfig(offline=True), "cpu", _catalogue())
+    return load_extractors(RunConfig(offline=True), "cpu", _catalogue())[0]
 
 
 def simulate(name: str, n: int, world: World, work: Path, memory: RememberedFeatures) -> dict[str, Any]:

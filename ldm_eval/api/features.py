@@ -24,10 +24,12 @@ class Features:
     Attributes:
         values: ``(N, D) float32`` features.
         logits: ``(N, K) float32`` class logits without bias where the network classifies, else None.
+        extractor: Name of the extractor, where the features came with the images; for messages.
     """
 
     values: NDArray[np.float32]
     logits: NDArray[np.float32] | None = None
+    extractor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,10 @@ class ExtractorContext:
 
 @dataclass(frozen=True, slots=True)
 class ExtractorSpec:
-    """A light description of an extractor; ``load`` reads the weights. Raises ConfigError when they are missing."""
+    """A light description of an extractor; ``load`` reads the weights. Raises ConfigError when they are missing.
+
+    ``text`` says, before any weights are read, that it is a TextExtractor.
+    """
 
     name: str
     summary: str
@@ -116,6 +121,7 @@ class ExtractorSpec:
     load: Callable[[ExtractorContext], FeatureExtractor]
     requires: tuple[str, ...] = ()
     extra: str = ""
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,16 @@ class LoadedModel(Protocol):
         ...
 
 
+@runtime_checkable
+class FinishedModel(Protocol):
+    """A model that is nothing but finished images: sample i is image i, with what is known about it."""
+
+    @property
+    def images(self) -> ImageSet:
+        """The images, with their labels and prompts where they have them."""
+        ...
+
+
 class Backend(Protocol):
     """A family of models."""
 

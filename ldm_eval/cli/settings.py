@@ -17,7 +17,7 @@ __all__ = ["given_only", "settings_options"]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
-    "What to evaluate": ("model", "suite", "backend", "data", "holdout", "reference"),
+    "What to evaluate": ("model", "suite", "backend", "data", "holdout", "reference", "reference_statistics"),
     "Sampling": ("samples", "sampler", "steps", "guidance", "classes", "seed", "limit"),
     "Measuring": ("extractor", "extractor_weights", "attribute", "attribute_classifier", "check_timeout"),
     "Machine": ("device", "batch_size", "threads", "cache_dir", "offline"),
@@ -130,9 +130,9 @@ def _default(setting: Field[Any]) -> str:
 
 
 def _metavar(name: str, hint: Any) -> str:
-    if name in ("policy", "calibration", "declared"):
+    if name in ("policy", "calibration", "declared", "reference_statistics"):
         return "FILE"
-    special = {"model": "REF", "output": "PATH", "cache_dir": "DIR"}
+    special = {"model": "REF", "output": "PATH", "cache_dir": "DIR", "extractor_weights": "[NAME=]FILE[,…]"}
     if name in special:
         return special[name]
     if get_args(hint):

@@ -54,8 +54,15 @@ class RunConfig:
     device: str = _setting("auto", "cpu, cuda, cuda:N, or auto.")
     batch_size: int = _setting(32, "Images per network call; at most 64, the block size.")
     backend: str = _setting("", "Backend to load the model with (default: the one that recognises it).")
-    extractor: str = _setting("", "Feature extractor (default: efficientnet-lite0).")
-    extractor_weights: str = _setting("", "Weights file for an extractor whose weights are not installed.")
+    reference_statistics: str = _setting(
+        "", "File with mu and sigma of the features of real images (npz, as FID tools write it)."
+    )
+    extractor: tuple[str, ...] = _setting(
+        (), "Feature extractors, separated by commas; every check uses the first (default: efficientnet-lite0)."
+    )
+    extractor_weights: tuple[str, ...] = _setting(
+        (), "Weights file of the first extractor, or NAME=FILE, for weights that are not installed."
+    )
     attribute: str = _setting("", "Group column to look at (default: the only one the data has).")
     attribute_classifier: str = _setting("", "Classifier that tells groups (default: probe, fitted on the data).")
     policy: str = _setting("", "Gate policy (TOML) to judge the results by.", decides=False)

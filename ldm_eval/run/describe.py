@@ -22,9 +22,13 @@ from ldm_eval.run.prepare import Prepared
 from ldm_eval.store.atomic import canonical_json
 from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
+from ldm_eval.store.statistics import read_statistics
 from ldm_eval.version import installed_version
 
 __all__ = ["code_of", "describe_results", "library_versions", "machine_of", "protocol_of", "run_identity"]
+
+
+_NAMED_BY_CONTENT = ("data", "holdout", "reference", "reference_statistics")
 
 
 def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
@@ -50,8 +54,8 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
     Settings that are decided by what is there ("auto", "all cores") stand as what they were decided to be, and files
     by what is in them, so that the same images may be named by another path.
     """
-    config, extractor, sets = prepared.config, prepared.extractor, prepared.real.sets
-    resolved = ("model", "device", "threads", "data", "holdout", "reference", "extractor_weights", "classes")
+    config, sets = prepared.config, prepared.real.sets
+    resolved = (*_NAMED_BY_CONTENT, "model", "device", "threads", "extractor", "extractor_weights", "classes")
     return {
         "ldm_eval": installed_version(),
         "settings": {name: value for name, value in config.deciding().items() if name not in resolved},
@@ -60,7 +64,8 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
         "model": prepared.found.model.identity.sha256,
         "data": {role: images.digest for role, images in sets.items()},
         "groups": {role: _groups_digest(images) for role, images in sets.items() if images.groups},
-        "extractor": extractor.info.fingerprint if extractor else None,
+        "extractors": [extractor.info.fingerprint for extractor in prepared.extractors],
+        "reference_statistics": _statistics_digest(config),
         "checks": [item.spec.id for item in prepared.plan.checks],
         **classes_of(config.classes, prepared.requests),
     }
@@ -99,6 +104,13 @@ def machine_of(prepared: Prepared) -> dict[str, Any]:
     return {"device": prepared.found.device.partition(":")[0], "threads": prepared.threads, **library_versions()}
 
 
+def _statistics_digest(config: RunConfig) -> str:
+    if not config.reference_statistics:
+        return ""
+    path = Path(config.reference_statistics).expanduser()
+    return "/".join(one.digest for one in read_statistics(path))
+
+
 def _groups_digest(images: ImageSet) -> str:
     """SHA-256 of the group columns, which the digest of the images does not cover."""
     columns = {name: [str(value) for value in values] for name, values in images.groups.items()}
@@ -127,7 +139,8 @@ def describe_results(
             "block_size": BLOCK_SIZE,
             "threads": prepared.threads,
             "device": found.device.partition(":")[0],
-            "extractor": asdict(prepared.extractor.info) if prepared.extractor else None,
+            "extractor": asdict(prepared.extractors[0].info) if prepared.extractors else None,
+            "further_extractors": [asdict(extractor.info) for extractor in prepared.extractors[1:]],
             "attribute": attributes.attribute if plan.attribute_roles else None,
             "attribute_classifier": attributes.classifier.name
             if attributes.classifier and plan.attribute_roles

@@ -1,9 +1,9 @@
-"""Features once per (images, extractor), and the attribute labels that rest on them."""
+"""Features once per (images, extractor), and of prompts once per (prompts, extractor)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,50 +11,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ldm_eval.api import (
-    UNKNOWN,
-    AttributeClassifierSpec,
-    AttributeContext,
-    AttributeLabels,
     ExtractorContext,
     ExtractorSpec,
     FeatureExtractor,
     Features,
     ImageSet,
-    LabelledImages,
     Role,
+    TextExtractor,
 )
-from ldm_eval.errors import ConfigError, DataError, did_you_mean
+from ldm_eval.errors import ConfigError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.progress import Progress
 from ldm_eval.store.features import FeatureStore, StoredFeatures, default_cache_dir
 
-__all__ = ["AttributePlan", "embed_sets", "label_sets", "load_extractor", "plan_attributes"]
+__all__ = ["Embedding", "cache_dir", "embed_prompts", "embed_sets", "load_extractors", "refuse_unknown_features"]
 
 _CHUNK = 256
 """Images per call of the extractor; it cuts them into batches of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttributePlan:
-    """Which groups will be told apart by what, or why not (``reason``)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What one embedding needs beside the images.
 
-    attribute: str = ""
-    classifier: AttributeClassifierSpec | None = None
-    reason: str = ""
+    ``computed_on`` names what decides how sums are rounded (see FeatureStore).
+    """
+
+    extractor: FeatureExtractor
+    computed_on: str
+    store: FeatureStore
+    progress: Progress
 
 
-def load_extractor(config: RunConfig, device: str, catalogue: Catalogue) -> FeatureExtractor:
-    """The extractor of the run, ready. Raises ConfigError when it is unknown or its weights are missing."""
-    spec = _extractor_spec(config.extractor, catalogue)
-    weights = Path(config.extractor_weights).expanduser() if config.extractor_weights else None
-    with blamed_on(f"The extractor '{spec.name}'"):
-        return spec.load(ExtractorContext(device, config.offline, cache_dir(config), weights))
+def load_extractors(config: RunConfig, device: str, catalogue: Catalogue) -> tuple[FeatureExtractor, ...]:
+    """The extractors of the run, ready; the first is the one that every check uses.
+
+    Raises:
+        ConfigError: when one is unknown or named twice, or its weights are missing.
+    """
+    specs = [_extractor_spec(name, catalogue) for name in config.extractor or ("",)]
+    names = [spec.name for spec in specs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"--extractor {','.join(config.extractor)}: {twice[0]} is named twice.")
+    weights = _weights(config.extractor_weights, names)
+    loaded = []
+    for spec in specs:
+        with blamed_on(f"The extractor '{spec.name}'"):
+            context = ExtractorContext(device, config.offline, cache_dir(config), weights.get(spec.name))
+            loaded.append(spec.load(context))
+    return tuple(loaded)
 
 
 def cache_dir(config: RunConfig) -> Path:
     """Where features and downloaded weights are kept."""
     return Path(config.cache_dir).expanduser() if config.cache_dir else default_cache_dir()
+
+
+def _weights(given: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
+    """Extractor -> file, from ``FILE`` (for the first extractor) and ``NAME=FILE``."""
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        named = bool(equals) and name in names
+        if not named and equals and not Path(text).expanduser().exists():
+            raise ConfigError(
+                f"--extractor-weights {text}: this run has no extractor '{name}'; it has {', '.join(names)}."
+                f"{did_you_mean(name, names)}"
+            )
+        found[name if named else names[0]] = Path(file if named else text).expanduser()
+    if len(found) < len(given):
+        raise ConfigError(
+            f"--extractor-weights {','.join(given)}: two files for one extractor; say NAME=FILE for each of "
+            f"{', '.join(names)}."
+        )
+    return found
 
 
 def _extractor_spec(name: str, catalogue: Catalogue) -> ExtractorSpec:
@@ -71,124 +102,91 @@ def _extractor_spec(name: str, catalogue: Catalogue) -> ExtractorSpec:
     return known[chosen]
 
 
-def embed_sets(
-    sets: Mapping[Role, ImageSet],
-    extractor: FeatureExtractor,
-    computed_on: str,
-    store: FeatureStore,
-    progress: Progress,
-) -> dict[str, StoredFeatures]:
-    """Image digest -> stored features, computed where the store does not have them (see it for ``computed_on``)."""
-    by_digest = {images.digest: images for images in sets.values()}
-    fingerprint = extractor.info.fingerprint
-    found = {digest: store.find(digest, fingerprint, computed_on) for digest in by_digest}
+def refuse_unknown_features(sets: Mapping[Role, ImageSet], extractors: Sequence[FeatureExtractor]) -> None:
+    """A set without pixels must have brought the features of every extractor that will be asked of it.
+
+    Raises:
+        ConfigError: naming the extractors that it knows.
+    """
+    for role, images in sets.items():
+        if images.has_pixels:
+            continue
+        for extractor in extractors:
+            if extractor.info.fingerprint not in images.known_features:
+                known = ", ".join(sorted(features.extractor or "?" for features in images.known_features.values()))
+                raise ConfigError(
+                    f"The {role} set '{images.name}' came as features of {known or 'no extractor'}, not of "
+                    f"{extractor.info.name} ({extractor.info.fingerprint[:12]}), which this run uses. Choose another "
+                    "--extractor, or make the file again from the images with `ldm-eval reference`."
+                )
+
+
+def embed_sets(sets: Mapping[Role, ImageSet], at: Embedding) -> dict[str, StoredFeatures]:
+    """Image digest -> stored features: those that came with a set, else computed where the store has none."""
+    in_order = sorted(sets.values(), key=lambda images: images.has_pixels)  # of equal digests, the one with pixels
+    by_digest = {images.digest: images for images in in_order}
+    fingerprint = at.extractor.info.fingerprint
+    found = {digest: at.store.find(digest, fingerprint, _origin(by_digest[digest], at)) for digest in by_digest}
     missing = [by_digest[digest] for digest, stored in found.items() if stored is None]
     done = {digest: stored for digest, stored in found.items() if stored is not None}
     if missing:
-        with progress.stage(f"features ({extractor.info.name})", sum(len(images) for images in missing)):
+        with at.progress.stage(f"features ({at.extractor.info.name})", sum(len(images) for images in missing)):
             for images in missing:
-                features = _extract(images, extractor, progress)
-                done[images.digest] = store.put(images.digest, fingerprint, computed_on, features)
+                features = _brought(images, at) or _extract(images, at)
+                done[images.digest] = at.store.put(images.digest, fingerprint, _origin(images, at), features)
     return done
 
 
-def _extract(images: ImageSet, extractor: FeatureExtractor, progress: Progress) -> Features:
+def embed_prompts(sets: Mapping[Role, ImageSet], at: Embedding) -> dict[Role, StoredFeatures]:
+    """Role -> stored features of the prompts of a set; each different prompt is embedded once."""
+    extractor, done = at.extractor, {}
+    if not isinstance(extractor, TextExtractor):
+        raise PluginError(f"The extractor '{extractor.info.name}' says that it embeds text and has no embed_text.")
+    for role, images in sets.items():
+        prompts = [str(prompt) for prompt in (images.prompts if images.prompts is not None else ())]
+        digest = hashlib.sha256("\0".join(["prompts", *prompts]).encode()).hexdigest()
+        stored = at.store.find(digest, extractor.info.fingerprint, at.computed_on)
+        if stored is None:
+            different = sorted(set(prompts))
+            with at.progress.stage(f"prompts ({extractor.info.name})", len(different)):
+                values = np.asarray(extractor.embed_text(different), dtype=np.float32)
+            if values.shape != (len(different), extractor.info.dimension):
+                raise PluginError(f"{extractor.info.name} embedded {len(different)} texts as {values.shape}.")
+            row = {prompt: index for index, prompt in enumerate(different)}
+            features = Features(values[[row[prompt] for prompt in prompts]])
+            stored = at.store.put(digest, extractor.info.fingerprint, at.computed_on, features)
+        done[role] = stored
+    return done
+
+
+def _origin(images: ImageSet, at: Embedding) -> str:
+    """Features that came from a file were computed wherever that was; they never stand in for our own."""
+    if images.has_pixels:
+        return at.computed_on
+    values = np.ascontiguousarray(images.known_features[at.extractor.info.fingerprint].values)
+    return f"brought {hashlib.sha256(values.data).hexdigest()}"
+
+
+def _brought(images: ImageSet, at: Embedding) -> Features | None:
+    if images.has_pixels:
+        return None
+    features = images.known_features[at.extractor.info.fingerprint]
+    if features.values.shape != (len(images), at.extractor.info.dimension):
+        raise ConfigError(
+            f"'{images.name}' holds {features.values.shape} features of {len(images)} images, and "
+            f"{at.extractor.info.name} gives {at.extractor.info.dimension} for each; make the file again."
+        )
+    at.progress.advance(len(images))
+    return features
+
+
+def _extract(images: ImageSet, at: Embedding) -> Features:
     values: list[NDArray[np.float32]] = []
     logits: list[NDArray[np.float32]] = []
     for start in range(0, len(images), _CHUNK):
-        part = extractor.extract(images.rgb(start, start + _CHUNK))
+        part = at.extractor.extract(images.rgb(start, start + _CHUNK))
         values.append(part.values)
         if part.logits is not None:
             logits.append(part.logits)
-        progress.advance(len(part.values))
+        at.progress.advance(len(part.values))
     return Features(np.concatenate(values), np.concatenate(logits) if logits else None)
-
-
-def plan_attributes(config: RunConfig, sets: Mapping[Role, ImageSet], catalogue: Catalogue) -> AttributePlan:
-    """Choose the group column and the classifier.
-
-    Raises:
-        ConfigError: when the user names one that is not there.
-    """
-    columns = sorted({name for role in ("training", "holdout") if role in sets for name in sets[role].groups})
-    known = catalogue.attribute_classifiers
-    if config.attribute_classifier and config.attribute_classifier not in known:
-        hint = did_you_mean(config.attribute_classifier, known)
-        raise ConfigError(
-            f"--attribute-classifier {config.attribute_classifier}: there is no such classifier.{hint} "
-            f"Known: {', '.join(sorted(known))}."
-        )
-    if config.attribute and columns and config.attribute not in columns:
-        hint = did_you_mean(config.attribute, columns)
-        raise ConfigError(f"--attribute {config.attribute}: the data have the columns {', '.join(columns)}.{hint}")
-    names = {sets[role].name for role in ("training", "holdout") if role in sets}
-    spec = known.get(config.attribute_classifier) or _default_classifier(names, config.attribute, known)
-    if spec is None:
-        return AttributePlan(reason="needs an attribute classifier, and none is installed")
-    if spec.attribute and config.attribute not in ("", spec.attribute):
-        raise ConfigError(
-            f"--attribute {config.attribute}: the classifier '{spec.name}' tells '{spec.attribute}' only. Leave out "
-            "--attribute-classifier, or ask for what it tells."
-        )
-    if not columns and spec.needs_labels:
-        return AttributePlan(reason="needs group labels: put a labels.csv with a group column beside the real images")
-    if len(columns) > 1 and not (config.attribute or spec.attribute):
-        return AttributePlan(
-            reason=f"the data have several group columns ({', '.join(columns)}); name one with --attribute"
-        )
-    return AttributePlan(config.attribute or spec.attribute or (columns[0] if columns else ""), spec)
-
-
-def _default_classifier(
-    names: set[str], attribute: str, known: Mapping[str, AttributeClassifierSpec]
-) -> AttributeClassifierSpec | None:
-    """One that was made for these data and this attribute, else the first that is not made for particular data."""
-    made = [spec for spec in known.values() if names & set(spec.made_for) and attribute in ("", spec.attribute)]
-    return next(iter([*made, *(spec for spec in known.values() if not spec.made_for)]), None)
-
-
-def label_sets(
-    plan: AttributePlan,
-    roles: tuple[Role, ...],
-    sets: Mapping[Role, ImageSet],
-    features: Mapping[str, StoredFeatures],
-    seed: int,
-) -> dict[Role, AttributeLabels]:
-    """Fit or load the attribute classifier and label the images in ``roles``.
-
-    Raises:
-        DataError: when the labelled data are not enough for the classifier.
-    """
-    if plan.classifier is None:
-        raise DataError(plan.reason)
-
-    def labelled(role: Role) -> LabelledImages | None:
-        if role not in sets or plan.attribute not in sets[role].groups:
-            return None
-        return LabelledImages(sets[role], _values(sets[role], features))
-
-    context = AttributeContext(plan.attribute, labelled("training"), labelled("holdout"), seed)
-    classifier = plan.classifier.load(context)
-    declared = _shares(sets["training"].groups[plan.attribute]) if context.training else {}
-    return {
-        role: AttributeLabels(
-            classifier.attribute,
-            classifier.name,
-            classifier.limits,
-            classifier.classify(sets[role].rgb(), _values(sets[role], features)),
-            classifier.confusion,
-            declared,
-        )
-        for role in roles
-    }
-
-
-def _values(images: ImageSet, features: Mapping[str, StoredFeatures]) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = np.load(features[images.digest].values, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _shares(groups: NDArray[np.str_]) -> dict[str, float]:
-    counts = Counter(str(group) for group in groups if group != UNKNOWN)
-    total = sum(counts.values())
-    return {name: count / total for name, count in sorted(counts.items())}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ldm_eval.api import SamplingSettings
+from ldm_eval.api import FeatureExtractor, SamplingSettings
 from ldm_eval.errors import LdmEvalError
 from ldm_eval.run.plan import Cost, Plan
 from ldm_eval.run.prepare import Prepared
@@ -29,14 +29,21 @@ def with_cost(prepared: Prepared) -> Plan:
         model, batch_size = prepared.found.model, prepared.config.batch_size
         parts["reconstructions"] = seconds_per_image(model, batch_size) * plan.reconstructions
     real = prepared.real.sets  # two roles of the same images are embedded once
-    embedded = {real[role].digest if role in real else role: plan.sizes[role] for role in plan.embed}
-    if prepared.extractor is not None:
-        parts["features"] = _time_extractor(prepared) * sum(embedded.values())
+    values = 0
+    for number, extractor in enumerate(prepared.extractors):
+        roles = plan.embed_each if number else plan.embed
+        embedded = {
+            real[role].digest if role in real else role: plan.sizes[role]
+            for role in roles
+            if role not in real or real[role].has_pixels
+        }
+        images = sum(embedded.values())
+        parts["features"] = parts.get("features", 0.0) + _time_extractor(extractor, prepared) * images
+        values += extractor.info.dimension * images
     if plan.scores:
         parts["scores"] = per_call * sum(score.network_calls for score in plan.scores)
     _, height, width = prepared.found.model.image_shape
-    dimension = prepared.extractor.info.dimension if prepared.extractor else 0
-    disk = plan.samples * 3 * height * width + 4 * dimension * sum(embedded.values())
+    disk = plan.samples * 3 * height * width + 4 * values
     return replace(plan, cost=Cost(sum(parts.values()), disk, parts))
 
 
@@ -64,10 +71,7 @@ def _shortened(prepared: Prepared) -> SamplingSettings:
         return settings
 
 
-def _time_extractor(prepared: Prepared) -> float:
-    extractor = prepared.extractor
-    if extractor is None:
-        return 0.0
+def _time_extractor(extractor: FeatureExtractor, prepared: Prepared) -> float:
     _, height, width = prepared.found.model.image_shape
     images = np.zeros((_PROBE, 3, height, width), dtype=np.uint8)
     extractor.extract(images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from ldm_eval.api import (
     ConfusionCounts,
     Evidence,
     ExtractorInfo,
+    FeatureStatistics,
     ImageSet,
     Needs,
     Role,
@@ -24,8 +25,32 @@ from ldm_eval.api import (
 )
 from ldm_eval.errors import EvidenceError
 from ldm_eval.store.atomic import write_array, write_with
+from ldm_eval.store.contributions import Contribution
+from ldm_eval.store.statistics import read_statistics
 
-__all__ = ["EvidenceFolder", "StoredEvidence"]
+__all__ = ["EvidenceFolder", "Space", "StoredEvidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The features of one extractor.
+
+    Attributes:
+        extractor: ExtractorInfo as JSON.
+        features: Image digest -> path of the values.
+        logits: Image digest -> path of the logits.
+        text: Role -> path of the features of its prompts.
+    """
+
+    extractor: Mapping[str, Any]
+    features: Mapping[str, str] = field(default_factory=dict)
+    logits: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[Role, str] = field(default_factory=dict)
+
+    @property
+    def info(self) -> ExtractorInfo:
+        """What a measurement says about the extractor."""
+        return ExtractorInfo(**self.extractor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +62,25 @@ class EvidenceFolder:
         seed: Seed of the run.
         protocol: How the samples were made.
         roles: Role -> digest of its images; two roles may be the same images.
-        features: Image digest -> path of the values.
-        logits: Image digest -> path of the logits.
-        extractor: ExtractorInfo as JSON, or None when no check needs features.
+        spaces: One for each extractor, the run's own first; none when no check needs features.
         private: Folder for private evidence.
+        contributions: Folder for what each image contributes to each measurement.
+        statistics: File of reference statistics, or an empty string.
     """
 
     folder: str
     seed: int
     protocol: Mapping[str, Any]
     roles: Mapping[Role, str]
-    features: Mapping[str, str]
-    logits: Mapping[str, str]
-    extractor: Mapping[str, Any] | None
+    spaces: tuple[Space, ...]
     private: str
+    contributions: str
+    statistics: str = ""
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> EvidenceFolder:
+        """The inverse of ``dataclasses.asdict`` after a way through JSON."""
+        return cls(**{**item, "spaces": tuple(Space(**space) for space in item["spaces"])})
 
     def save_images(self, images: ImageSet) -> None:
         """Lay out one set: pixels as ``.npy`` (memory-mapped by the worker) and what is known of each image."""
@@ -58,6 +88,8 @@ class EvidenceFolder:
         write_array(folder / f"{images.digest}.npy", images.pixels)
         known: dict[str, Any] = {f"group:{name}": np.asarray(v, dtype=str) for name, v in images.groups.items()}
         labels = np.zeros(0, dtype=np.int64) if images.labels is None else images.labels
+        if images.prompts is not None:
+            known["prompts"] = np.asarray(images.prompts, dtype=str)
         text = np.array([images.name, images.split, images.licence])
         ids = np.array(images.ids)
         path = folder / f"{images.digest}.npz"
@@ -73,7 +105,8 @@ class EvidenceFolder:
             groups = {key[len("group:") :]: known[key] for key in known.files if key.startswith("group:")}
             labels = known["labels"] if known["labels"].size else None
             ids = tuple(str(item) for item in known["ids"])
-        return ImageSet(name, split, pixels, ids, digest, groups, labels, licence)
+            prompts = known["prompts"] if "prompts" in known.files else None
+        return ImageSet(name, split, pixels, ids, digest, groups, labels, licence, prompts)
 
     def score_path(self, name: str, role: Role) -> Path:
         """Where the white-box score ``name`` of ``role`` lies."""
@@ -115,13 +148,31 @@ class EvidenceFolder:
 class StoredEvidence(Evidence):
     """Evidence of a real run for one check; it can read what the check declared in its needs, and nothing else."""
 
-    def __init__(self, folder: EvidenceFolder, check: str, needs: Needs, parameters: Mapping[str, Scalar]) -> None:
+    def __init__(
+        self,
+        folder: EvidenceFolder,
+        check: str,
+        needs: Needs,
+        parameters: Mapping[str, Scalar],
+        space: Space | None = None,
+    ) -> None:
         self.check = check
         self.seed = folder.seed
         self.parameters = parameters
         self._folder = folder
         self._needs = needs
-        declared = {*needs.roles, *needs.optional, *needs.features, *needs.logits, *needs.attributes}
+        self._space = space
+        self.kept: list[Contribution] = []
+        """What the check kept of the contributions of single images."""
+        declared = {
+            *needs.roles,
+            *needs.pixels,
+            *needs.text,
+            *needs.optional,
+            *needs.features,
+            *needs.logits,
+            *needs.attributes,
+        }
         for score in needs.scores:
             declared.update(score.roles)
         if needs.samples:
@@ -140,18 +191,41 @@ class StoredEvidence(Evidence):
     def features(self, role: Role) -> NDArray[np.float32]:
         """``(N, D) float32`` as a memory map."""
         self._require(role, self._declared if self._needs.features else (), "features")
-        return self._load(self._folder.features, role, "features")
+        return self._load(self._of_space().features, role, "features")
 
     def logits(self, role: Role) -> NDArray[np.float32]:
         """``(N, K) float32`` as a memory map."""
         self._require(role, self._needs.logits, "logits")
-        return self._load(self._folder.logits, role, "logits")
+        return self._load(self._of_space().logits, role, "logits")
 
     def extractor(self) -> ExtractorInfo:
-        """The run's extractor."""
-        if self._folder.extractor is None:
-            raise EvidenceError(f"{self.check} asked for the extractor, but declared no features among its needs.")
-        return ExtractorInfo(**self._folder.extractor)
+        """The extractor that the check is run with."""
+        return self._of_space().info
+
+    def text_features(self, role: Role) -> NDArray[np.float32]:
+        """``(N, D) float32`` features of the prompts, as a memory map."""
+        self._require(role, self._needs.text, "prompts")
+        path = self._of_space().text.get(role)
+        if path is None:
+            raise EvidenceError(f"{self.check} asked for prompts of '{role}', which were not embedded for this run.")
+        array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def statistics(self) -> FeatureStatistics | None:
+        """The statistics of the dimension of the extractor, or None."""
+        if not (self._needs.statistics and self._folder.statistics):
+            raise EvidenceError(f"{self.check} asked for reference statistics, and none were declared or given.")
+        dimension = self.extractor().dimension
+        found = read_statistics(Path(self._folder.statistics))
+        return next((one for one in found if len(one.mean) == dimension), None)
+
+    def keep_contributions(
+        self, name: str, contributions: Mapping[Role, NDArray[np.float64]], group: str | None = None
+    ) -> None:
+        """Collect them in ``kept``; the run writes them when the check has ended well."""
+        for role, values in contributions.items():
+            self._require(role, self._declared, "contributions")
+            self.kept.append(Contribution(name, group, role, np.asarray(values, dtype=np.float32)))
 
     def scores(self, name: str, role: Role) -> Scores:
         """A white-box score."""
@@ -173,6 +247,11 @@ class StoredEvidence(Evidence):
         folder = Path(self._folder.private) / self.check.replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _of_space(self) -> Space:
+        if self._space is None:
+            raise EvidenceError(f"{self.check} asked for the extractor, but declared no features among its needs.")
+        return self._space
 
     def _require(self, role: Role, declared: object, what: str) -> None:
         if not isinstance(declared, tuple | frozenset) or role not in declared:

@@ -21,6 +21,7 @@ _OURS = (
     "figures",
     "work",
     "private",
+    "contributions",
     "gate.json",
     "calibration.json",
     "MODEL_CARD.md",
@@ -52,6 +53,11 @@ class RunFolder:
     def private(self) -> Path:
         """Evidence that shows training images; never part of the card."""
         return self.path / "private"
+
+    @property
+    def contributions(self) -> Path:
+        """What each image contributed to each measurement."""
+        return self.path / "contributions"
 
     @property
     def results(self) -> Path:

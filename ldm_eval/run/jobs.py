@@ -55,5 +55,5 @@ def job_to_json(job: CheckJob | ScoreJob) -> dict[str, Any]:
 def job_from_json(item: Mapping[str, Any]) -> CheckJob | ScoreJob:
     """The inverse of ``job_to_json``."""
     fields = {key: value for key, value in item.items() if key not in ("kind", "evidence")}
-    evidence = EvidenceFolder(**item["evidence"])
+    evidence = EvidenceFolder.from_json(item["evidence"])
     return CheckJob(evidence=evidence, **fields) if item["kind"] == "check" else ScoreJob(evidence=evidence, **fields)

@@ -17,11 +17,12 @@ from pathlib import Path
 from ldm_eval.api import CheckOutcome, Crashed, ImageSet, NotApplicable, Role
 from ldm_eval.errors import LdmEvalError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.attributes import label_sets
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.describe import describe_results, machine_of, protocol_of, run_identity
-from ldm_eval.run.embed import cache_dir, embed_sets, label_sets
+from ldm_eval.run.embed import Embedding, cache_dir, embed_prompts, embed_sets
 from ldm_eval.run.events import EventLog
-from ldm_eval.run.evidence import EvidenceFolder
+from ldm_eval.run.evidence import EvidenceFolder, Space
 from ldm_eval.run.folder import RunFolder, open_folder
 from ldm_eval.run.generate import fill_store
 from ldm_eval.run.jobs import WorkerSetup
@@ -33,7 +34,7 @@ from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_o
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
-from ldm_eval.store.features import FeatureStore, StoredFeatures
+from ldm_eval.store.features import FeatureStore
 from ldm_eval.store.results import Results, load_results, save_results
 from ldm_eval.store.samples import SampleStore
 
@@ -97,10 +98,10 @@ def _measure_all(prepared: Prepared, folder: RunFolder, progress: Progress, even
     events.write("sampled", images=len(sets["samples"]))
     unreconstructed = _reconstruct(prepared, folder, sets, progress)
     refuse_other_images(folder, sets)
-    features = _embed(prepared, sets, progress)
-    events.write("embedded", sets=len(features))
-    evidence = _lay_out(prepared, folder, sets, features)
-    unlabelled = _label(prepared, sets, features, evidence)
+    spaces = _embed(prepared, sets, progress)
+    events.write("embedded", sets=len(spaces[0].features) if spaces else 0, extractors=len(spaces))
+    evidence = _lay_out(prepared, folder, sets, spaces)
+    unlabelled = _label(prepared, sets, evidence)
     setup = WorkerSetup(config.disable_plugin, config.plugin, tuple(sys.path), prepared.threads)
     with Supervisor(setup, folder.path / "worker.log") as supervisor:
         at = Measuring(supervisor, evidence, config.check_timeout, events, progress)
@@ -129,47 +130,55 @@ def _reconstruct(prepared: Prepared, folder: RunFolder, sets: dict[Role, ImageSe
     return ""
 
 
-def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress) -> dict[str, StoredFeatures]:
-    if prepared.extractor is None:
-        return {}
+def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress) -> tuple[Space, ...]:
+    """The features of every extractor, and of the prompts in those that embed text."""
     store = FeatureStore(cache_dir(prepared.config) / "features")
-    wanted = {role: sets[role] for role in prepared.plan.embed if role in sets}
     computed_on = canonical_json(machine_of(prepared), indent=None)
-    return embed_sets(wanted, prepared.extractor, computed_on, store, progress)
+    spaces = []
+    for number, extractor in enumerate(prepared.extractors):
+        at = Embedding(extractor, computed_on, store, progress)
+        roles = prepared.plan.embed_each if number else prepared.plan.embed
+        features = embed_sets({role: sets[role] for role in roles if role in sets}, at)
+        prompted = {role: sets[role] for role in prepared.plan.prompts if extractor.info.text}
+        spaces.append(
+            Space(
+                extractor=asdict(extractor.info),
+                features={digest: str(stored.values) for digest, stored in features.items()},
+                logits={digest: str(stored.logits) for digest, stored in features.items() if stored.logits},
+                text={role: str(stored.values) for role, stored in embed_prompts(prompted, at).items()}
+                if prompted
+                else {},
+            )
+        )
+    return tuple(spaces)
 
 
 def _lay_out(
-    prepared: Prepared,
-    folder: RunFolder,
-    sets: Mapping[Role, ImageSet],
-    features: Mapping[str, StoredFeatures],
+    prepared: Prepared, folder: RunFolder, sets: Mapping[Role, ImageSet], spaces: tuple[Space, ...]
 ) -> EvidenceFolder:
+    statistics = prepared.config.reference_statistics
     evidence = EvidenceFolder(
         folder=str(folder.work.resolve()),
         seed=prepared.config.seed,
         protocol=protocol_of(prepared, sets["samples"]),
         roles={role: images.digest for role, images in sets.items()},
-        features={digest: str(stored.values) for digest, stored in features.items()},
-        logits={digest: str(stored.logits) for digest, stored in features.items() if stored.logits},
-        extractor=asdict(prepared.extractor.info) if prepared.extractor else None,
+        spaces=spaces,
         private=str(folder.private.resolve()),
+        contributions=str(folder.contributions.resolve()),
+        statistics=str(Path(statistics).expanduser().resolve()) if statistics else "",
     )
-    for images in sets.values():
+    for images in sorted(sets.values(), key=lambda images: images.has_pixels):  # of equal digests, those with pixels
         evidence.save_images(images)
     return evidence
 
 
-def _label(
-    prepared: Prepared,
-    sets: Mapping[Role, ImageSet],
-    features: Mapping[str, StoredFeatures],
-    evidence: EvidenceFolder,
-) -> CheckOutcome | None:
+def _label(prepared: Prepared, sets: Mapping[Role, ImageSet], evidence: EvidenceFolder) -> CheckOutcome | None:
     """Label the images; returns how the checks that need labels end when that is not possible."""
     roles = tuple(role for role in prepared.plan.attribute_roles if role in sets)
     if not roles:
         return None
     try:
+        features = evidence.spaces[0].features
         labels = label_sets(prepared.attributes, roles, sets, features, prepared.config.seed)
         for role, found in labels.items():
             evidence.save_attributes(role, found)

@@ -70,7 +70,9 @@ class Plan:
         checks: Every check asked for.
         samples: Images to generate.
         settings: Resolved sampling settings.
-        embed: Roles whose features are needed.
+        embed: Roles whose features are needed, in the run's first extractor.
+        embed_each: Those of them that are needed in every further extractor.
+        prompts: Roles whose prompts are embedded.
         attribute_roles: Roles whose attribute labels are needed.
         scores: White-box scores to compute.
         sampling_calls: Forward passes of the model for sampling.
@@ -87,6 +89,8 @@ class Plan:
     scores: tuple[PlannedScore, ...]
     sampling_calls: int
     reconstructions: int = 0
+    embed_each: tuple[Role, ...] = ()
+    prompts: tuple[Role, ...] = ()
     sizes: Mapping[Role, int] = field(default_factory=dict)
     cost: Cost | None = None
 
@@ -125,6 +129,23 @@ def _patterns(name: str, suites: Mapping[str, SuiteSpec]) -> tuple[str, ...]:
     return suites[name].checks if name in suites else (name,)
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Why inputs other than images are not there; an empty text means that they are.
+
+    Attributes:
+        attributes: Why no groups can be told apart.
+        text: Why no prompt can be embedded.
+        statistics: Why there are no reference statistics.
+        prompted: Roles whose every image has a prompt.
+    """
+
+    attributes: str = ""
+    text: str = ""
+    statistics: str = ""
+    prompted: frozenset[Role] = frozenset()
+
+
 def make_plan(
     checks: Sequence[CheckSpec],
     model: LoadedModel,
@@ -132,7 +153,7 @@ def make_plan(
     samples: int,
     sets: Mapping[Role, ImageSet],
     absent: Mapping[Role, str],
-    no_attributes: str,
+    lacking: Lacking,
 ) -> Plan:
     """Decide for each check whether it can run, and take the union of what the running ones need.
 
@@ -143,12 +164,12 @@ def make_plan(
         samples: Images that will be generated.
         sets: Real images by role.
         absent: Why a role that one might expect is empty.
-        no_attributes: Why no groups can be told apart; empty when they can.
+        lacking: Why other inputs are not there.
 
     Raises:
         DataError: when not one of the checks could run; the reasons are listed.
     """
-    given = _Given(model, samples, sets, absent, no_attributes, _no_autoencoder(checks, model, sets))
+    given = _Given(model, samples, sets, absent, lacking, _no_autoencoder(checks, model, sets))
     planned = tuple(_planned(spec, given) for spec in checks)
     running = [item.spec for item in planned if item.runs]
     if not running:
@@ -167,18 +188,24 @@ def _with_inputs(plan: Plan, running: Sequence[CheckSpec]) -> Plan:
     """The plan with the union of what these checks read."""
     sizes = plan.sizes
     attribute_roles = {role for spec in running for role in spec.needs.attributes}
-    embed = {role for spec in running for role in (*spec.needs.features, *spec.needs.logits)}
-    embed |= {role for spec in running if spec.needs.features for role in spec.needs.optional}
+    embed = {role for spec in running for role in _embedded(spec.needs)}
+    each = {role for spec in running if spec.needs.each_extractor or spec.needs.text for role in _embedded(spec.needs)}
     if attribute_roles:
         embed |= {*attribute_roles, "training", "holdout"}
     scores = _planned_scores(running, sizes)
     return replace(
         plan,
         embed=_ordered(embed & set(sizes)),
+        embed_each=_ordered(each & set(sizes)),
+        prompts=_ordered({role for spec in running for role in spec.needs.text}),
         attribute_roles=_ordered(attribute_roles & set(sizes)),
         scores=tuple(scores[key] for key in sorted(scores)),
         reconstructions=sizes.get("reconstruction", 0) if any(map(_reconstructs, running)) else 0,
     )
+
+
+def _embedded(needs: Needs) -> set[Role]:
+    return {*needs.features, *needs.logits, *(needs.optional if needs.features else ())}
 
 
 def _planned_scores(running: Sequence[CheckSpec], sizes: Mapping[Role, int]) -> dict[tuple[str, Role], PlannedScore]:
@@ -211,7 +238,7 @@ class _Given:
     samples: int
     sets: Mapping[Role, ImageSet]
     absent: Mapping[Role, str]
-    no_attributes: str
+    lacking: Lacking
     no_autoencoder: str
 
     @property
@@ -227,7 +254,8 @@ class _Given:
 def needed_roles(needs: Needs) -> set[Role]:
     """Every role that must be there."""
     scored = {role for score in needs.scores for role in score.roles}
-    return {*needs.roles, *needs.features, *needs.logits, *needs.attributes, *scored} - {*needs.optional}
+    read = {*needs.features, *needs.logits, *needs.attributes, *needs.pixels, *needs.text}
+    return {*needs.roles, *read, *scored} - {*needs.optional}
 
 
 def _reconstructs(spec: CheckSpec) -> bool:
@@ -257,9 +285,24 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
     unseen = _unseen(needs, given.model, given.sets)
     if unseen:
         return PlannedCheck(spec, unseen)
-    if needs.attributes and given.no_attributes:
-        return PlannedCheck(spec, given.no_attributes)
-    return PlannedCheck(spec)
+    return PlannedCheck(spec, _lacking(needs, given))
+
+
+def _lacking(needs: Needs, given: _Given) -> str:
+    """Why a check cannot run although all its sets of images are there; empty when it can."""
+    for role in _ordered(needed_roles(needs) & {*given.sets}):
+        if not given.sets[role].has_pixels and (role in needs.pixels or role not in (*needs.features, *needs.logits)):
+            return f"needs the {role} images themselves; '{given.sets[role].name}' holds their features only"
+    if needs.attributes and given.lacking.attributes:
+        return given.lacking.attributes
+    if needs.statistics and given.lacking.statistics:
+        return given.lacking.statistics
+    if needs.text and given.lacking.text:
+        return given.lacking.text
+    for role in needs.text:
+        if role not in given.lacking.prompted:
+            return f"needs the prompt of each of the {role} images: {_PROMPTS.get(role, _PROMPTS['reference'])}"
+    return ""
 
 
 def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> str:
@@ -275,6 +318,11 @@ def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> 
             return f"the model makes images of {sees}, the {role} images are {found}: give them as the model saw them"
     return ""
 
+
+_PROMPTS: Mapping[str, str] = {
+    "samples": "sample a text-to-image model, or give finished images a column 'prompt' in the CSV beside them",
+    "reference": "give them a column 'prompt' in the CSV beside them",
+}
 
 _HOW: Mapping[str, str] = {
     "training": "name what the model was trained on with --data",

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from ldm_eval.api import FeatureExtractor, SampleRequest, SamplingSettings
+from ldm_eval.api import FeatureExtractor, FinishedModel, ImageSet, Role, SampleRequest, SamplingSettings
 from ldm_eval.errors import ConfigError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.attributes import AttributePlan, plan_attributes
 from ldm_eval.run.classes import choose_labels
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.data import RealImages, gather_real_images
-from ldm_eval.run.embed import AttributePlan, load_extractor, plan_attributes
+from ldm_eval.run.embed import load_extractors, refuse_unknown_features
 from ldm_eval.run.generate import make_requests
 from ldm_eval.run.models import FoundModel, load_model, pick_device
-from ldm_eval.run.plan import DEFAULT_SAMPLES, Plan, make_plan, select_checks
+from ldm_eval.run.plan import DEFAULT_SAMPLES, Lacking, Plan, make_plan, select_checks
 from ldm_eval.run.progress import Progress
+from ldm_eval.store.statistics import read_statistics
 
 __all__ = ["Prepared", "prepare"]
 
@@ -28,7 +32,7 @@ class Prepared:
     config: RunConfig
     found: FoundModel
     real: RealImages
-    extractor: FeatureExtractor | None
+    extractors: tuple[FeatureExtractor, ...]
     attributes: AttributePlan
     plan: Plan
     requests: tuple[SampleRequest, ...]
@@ -55,9 +59,54 @@ def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prep
     samples = _sample_count(config, found.model.capacity)
     requests = _requests(config, found, settings, samples, real)
     attributes = plan_attributes(config, real.sets, catalogue)
-    plan = make_plan(checks, found.model, settings, samples, real.sets, real.absent, attributes.reason)
-    extractor = load_extractor(config, device, catalogue) if plan.embed else None
-    return Prepared(config, found, real, extractor, attributes, plan, requests, _threads(config))
+    lacking = Lacking(
+        attributes.reason, _no_text(config, catalogue), _no_statistics(config), _prompted(requests, real.sets)
+    )
+    plan = make_plan(checks, found.model, settings, samples, real.sets, real.absent, lacking)
+    return Prepared(
+        config,
+        found,
+        real,
+        _extractors(config, plan, real, device, catalogue),
+        attributes,
+        plan,
+        requests,
+        _threads(config),
+    )
+
+
+def _extractors(
+    config: RunConfig, plan: Plan, real: RealImages, device: str, catalogue: Catalogue
+) -> tuple[FeatureExtractor, ...]:
+    if not plan.embed:
+        return ()
+    extractors = load_extractors(config, device, catalogue)
+    refuse_unknown_features({role: real.sets[role] for role in plan.embed if role in real.sets}, extractors[:1])
+    refuse_unknown_features({role: real.sets[role] for role in plan.embed_each if role in real.sets}, extractors)
+    return extractors
+
+
+def _no_text(config: RunConfig, catalogue: Catalogue) -> str:
+    named = [catalogue.extractors[name] for name in config.extractor if name in catalogue.extractors]
+    if any(spec.text for spec in named):
+        return ""
+    able = [name for name, spec in catalogue.extractors.items() if spec.text]
+    return f"needs an extractor that embeds text; add one to --extractor ({', '.join(able) or 'none is installed'})"
+
+
+def _no_statistics(config: RunConfig) -> str:
+    """Raises DataError when the file cannot be used, before anything is sampled."""
+    if not config.reference_statistics:
+        return "needs the mean and covariance of real features: name a file with --reference-statistics"
+    read_statistics(Path(config.reference_statistics).expanduser())
+    return ""
+
+
+def _prompted(requests: tuple[SampleRequest, ...], sets: Mapping[Role, ImageSet]) -> frozenset[Role]:
+    roles: set[Role] = {role for role, images in sets.items() if images.prompts is not None}
+    if requests and all(request.prompt for request in requests):
+        roles.add("samples")
+    return frozenset(roles)
 
 
 def _requests(
@@ -66,7 +115,20 @@ def _requests(
     training = real.sets.get("training")
     known = training.labels if training is not None else None
     labels = choose_labels(config.classes, samples, config.seed, found.model.identity, settings, known)
-    return make_requests(samples, config.seed, settings, labels)
+    requests = make_requests(samples, config.seed, settings, labels)
+    return _described(requests, found.model.images) if isinstance(found.model, FinishedModel) else requests
+
+
+def _described(requests: tuple[SampleRequest, ...], images: ImageSet) -> tuple[SampleRequest, ...]:
+    """The requests for finished images, with the class and the prompt that each of them has."""
+
+    def described(request: SampleRequest) -> SampleRequest:
+        row = request.sample_id
+        label = request.label if images.labels is None else int(images.labels[row])
+        prompt = None if images.prompts is None else str(images.prompts[row]) or None
+        return replace(request, label=label, prompt=prompt)
+
+    return tuple(map(described, requests))
 
 
 def _sample_count(config: RunConfig, capacity: int | None) -> int:

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any, cast
 
 from ldm_eval.api import (
@@ -37,7 +38,9 @@ from ldm_eval.errors import EvidenceError, ModelError, PluginError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.evidence import StoredEvidence
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_from_json
+from ldm_eval.run.spaces import chosen_spaces, in_space, kept_in_space, merged
 from ldm_eval.store.atomic import GO_ON, write_with
+from ldm_eval.store.contributions import Contribution, contributions_path, save_contributions
 from ldm_eval.store.results import outcome_to_json
 
 __all__ = ["describe_error", "main", "run_check"]
@@ -49,16 +52,27 @@ def run_check(spec: CheckSpec, job: CheckJob) -> CheckOutcome:
     Raises:
         StoreError: when the disk is full. That says nothing of the check, so it must not become its outcome.
     """
+    outcomes: list[CheckOutcome] = []
+    kept: list[Contribution] = []
+    at = ""
     try:
-        evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters)
-        return _outcome(spec.id, spec.load().run(evidence))
+        for space in chosen_spaces(spec.needs, job.evidence.spaces):
+            at = f"with the extractor {space.info.name}: " if space and outcomes else ""
+            evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters, space)
+            outcome = _outcome(spec.id, spec.load().run(evidence))
+            further = space.info.name if space and outcomes else ""
+            outcomes.append(in_space(outcome, further) if further else outcome)
+            kept += kept_in_space(evidence.kept, further) if further else evidence.kept
+        if kept:
+            save_contributions(contributions_path(Path(job.evidence.contributions), spec.id), kept)
+        return merged(outcomes)
     except (KeyboardInterrupt, StoreError):
         raise
     except BaseException as error:  # SystemExit too: a check may not end the run
         if _disk_is_full(error):
             raise StoreError(f"The disk is full: {spec.id} could not write ({error}). {GO_ON}") from error
         traceback.print_exc()
-        return Crashed(describe_error(error))
+        return Crashed(at + describe_error(error))
 
 
 def _disk_is_full(error: BaseException) -> bool:

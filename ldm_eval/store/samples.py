@@ -113,7 +113,7 @@ class SampleStore:
         return tuple(rows)
 
     def images(self, channels: int = 3) -> ImageSet:
-        """All samples as a set, with their class labels when each has one.
+        """All samples as a set, with their class labels and prompts when each has one.
 
         ``channels`` 1 undoes the replication of grey images.
 
@@ -125,7 +125,9 @@ class SampleStore:
         ids = tuple(str(request.sample_id) for block in self._blocks for request in block)
         labels = [request.label for block in self._blocks for request in block if request.label is not None]
         classes = np.array(labels, dtype=np.int64) if labels and len(labels) == len(ids) else None
-        return ImageSet("samples", "", pixels, ids, image_digest(pixels), labels=classes)
+        asked = [request.prompt for block in self._blocks for request in block if request.prompt]
+        prompts = np.array(asked, dtype=str) if asked and len(asked) == len(ids) else None
+        return ImageSet("samples", "", pixels, ids, image_digest(pixels), labels=classes, prompts=prompts)
 
     def _block(self, number: int) -> NDArray[np.uint8]:
         pixels = self._read(number)
