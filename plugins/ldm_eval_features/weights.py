@@ -10,32 +10,54 @@ import tempfile
 import urllib.error
 import urllib.request
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import nn
 
 from ldm_eval.api import ExtractorContext
 from ldm_eval.errors import ConfigError
+from ldm_eval_features.torchscript import is_torchscript, read_torchscript
 
 _CHUNK = 1 << 20
 _COUNTERS = "num_batches_tracked"
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    IndexError,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedWeights:
-    """A file of weights that everybody can get: its name, where it is published, its SHA-256 (hex)."""
+    """A file of weights that everybody can get: its name, where it is published, its SHA-256 (hex).
+
+    Attributes:
+        also: SHA-256 of files in which the same publisher offers the same weights in another container.
+    """
 
     name: str
     url: str
     sha256: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StateDict:
-    """Weights as read from a file; ``published`` is True when the file is byte for byte the published one."""
+    """Weights as read from a file; ``published`` is True when the file is byte for byte a published one."""
 
     tensors: Mapping[str, torch.Tensor]
     published: bool
@@ -67,14 +89,16 @@ def find(published: PublishedWeights, context: ExtractorContext) -> Path:
 def read(path: Path, published: PublishedWeights) -> StateDict:
     """Read a state dict as float32 on the CPU; nothing in the file is executed.
 
+    Taken are archives of ``torch.save`` and ``torch.jit.save``, and safetensors: by content, whatever the name.
+
     Raises:
         ConfigError: not a state dict, truncated, a pickle that wants to run code, or weights that are not finite.
     """
     try:
         with warnings.catch_warnings():  # about pickle protocols; what cannot be read raises all the same
             warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+            content = _content(path)
+    except _UNREADABLE as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
             f"The weights in '{path}' cannot be read ({reason}); expected a plain PyTorch state dict such as "
@@ -87,7 +111,22 @@ def read(path: Path, published: PublishedWeights) -> StateDict:
     if bad:
         raise ConfigError(f"'{bad[0]}' in '{path}' holds values that are not finite; get the file again.")
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
-    return StateDict(tensors, published=file_sha256(path) == published.sha256)
+    return StateDict(tensors, published=file_sha256(path) in (published.sha256, *published.also))
+
+
+def _content(path: Path) -> object:
+    if _is_safetensors(path):
+        return safetensors.torch.load_file(path)
+    if is_torchscript(path):
+        return read_torchscript(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """True when the file begins with the length of a JSON header, and its brace."""
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def fill(network: nn.Module, state: StateDict, published: PublishedWeights) -> None:
