@@ -10,6 +10,7 @@ from ldm_eval.hooks import hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """The checks of this plugin."""
     from ldm_eval_quality.frechet_distance import FrechetDistanceCheck
+    from ldm_eval_quality.frechet_to_statistics import FrechetToStatisticsCheck
     from ldm_eval_quality.inception_score import InceptionScoreCheck
     from ldm_eval_quality.kernel_distance import KernelDistanceCheck
     from ldm_eval_quality.precision_recall import PrecisionRecallCheck
@@ -18,6 +19,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
 
     return [
         CheckSpec.of(FrechetDistanceCheck),
+        CheckSpec.of(FrechetToStatisticsCheck),
         CheckSpec.of(KernelDistanceCheck),
         CheckSpec.of(InceptionScoreCheck),
         CheckSpec.of(PrecisionRecallCheck),
