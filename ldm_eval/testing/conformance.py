@@ -25,7 +25,12 @@ from scipy.special import bdtr, bdtrc
 from ldm_eval.api import Alarm, Check, CheckSpec, Evidence, Interval, Invalid, Measurement, PhantomCase, Phantoms
 from ldm_eval.errors import ConfigError, PluginError, did_you_mean
 from ldm_eval.testing.declared import DeclaredEvidence
-from ldm_eval.testing.inspection import description_problems, import_problems, report_problems
+from ldm_eval.testing.inspection import (
+    description_problems,
+    direction_problems,
+    import_problems,
+    report_problems,
+)
 
 __all__ = [
     "CaseName",
@@ -235,6 +240,8 @@ def run_case(
         found = _looked_at(spec.phantoms, report)
         if isinstance(found, Measurement):
             measured.append(found)
+            for problem in direction_problems(spec.phantoms.alarm, found):
+                complaints.add(problem)
         elif isinstance(found, Invalid):
             refusals.append(found.reason)
         else:

@@ -25,7 +25,7 @@ from ldm_eval.api import (
     Table,
 )
 
-__all__ = ["description_problems", "import_problems", "report_problems"]
+__all__ = ["description_problems", "direction_problems", "import_problems", "report_problems"]
 
 _ID = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 _PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -86,6 +86,16 @@ def _phantom_problems(phantoms: Phantoms) -> Iterator[str]:
 
 def _same(first: PhantomCase, second: PhantomCase) -> bool:
     return first.factory == second.factory and dict(first.parameters) == dict(second.parameters)
+
+
+def direction_problems(alarm: Alarm, found: Measurement) -> Iterator[str]:
+    """An alarm that goes off on the side which the measurement itself calls better: one of the two words is false."""
+    side, better = ("high", "higher") if alarm.comparison == ">" else ("low", "lower")
+    if found.direction == better:
+        yield (
+            f"the alarm is raised by {side} values of '{found.name}', whose direction says that {better} is better: "
+            "correct the direction, or raise the alarm on the worse side"
+        )
 
 
 def import_problems(load: Callable[[], object]) -> Iterator[str]:

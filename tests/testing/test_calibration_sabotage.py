@@ -93,6 +93,12 @@ def flipped(spec: CheckSpec, evidence: Evidence, found: Measurement) -> Measurem
     return dataclasses.replace(found, value=twice - found.value, interval=mirrored)
 
 
+def false_direction(spec: CheckSpec, evidence: Evidence, found: Measurement) -> Measurement:
+    """Every number is right, and the word beside it says that worse is better."""
+    other: dict[str, Any] = {"lower": "higher", "higher": "lower"}
+    return dataclasses.replace(found, direction=other.get(found.direction, found.direction))
+
+
 def spoilt(spec: CheckSpec, spoil: Callable[[CheckSpec, Evidence, Measurement], Measurement]) -> CheckSpec:
     class Spoilt:
         def run(self, evidence: Evidence) -> Any:
@@ -118,7 +124,10 @@ def test_every_spoilt_check_fails_and_is_named(check: str) -> None:
         pytest.skip(reason)
     untouched = calibrate_check(spoilt(spec, lambda spec, evidence, found: found), "here", SEEDS)
     assert untouched.verdict == "calibrated", untouched.problems
-    for spoil in (always_alarmed, always_quiet, noise, wild_noise, flipped):
+    spoils = [always_alarmed, always_quiet, noise, wild_noise, flipped]
+    if typical(spec, "catches").direction in ("lower", "higher"):
+        spoils.append(false_direction)
+    for spoil in spoils:
         instrument = calibrate_check(spoilt(spec, spoil), "here", SEEDS)
         assert (instrument.name, instrument.verdict) == (check, "failed"), spoil.__name__
         told = [problem for problem in instrument.problems if "the alarm" in problem]

@@ -240,6 +240,25 @@ def test_the_findings_must_not_depend_on_what_ran_before() -> None:
 
 
 @pytest.mark.parametrize(
+    ("direction", "comparison", "false"),
+    [
+        ("higher", ">", True),
+        ("lower", "<", True),
+        ("lower", ">", False),
+        ("higher", "<", False),
+        ("none", ">", False),
+        ("target", "<", False),
+    ],
+)
+def test_an_alarm_on_the_better_side_of_its_direction_is_named(direction: Any, comparison: Any, false: bool) -> None:
+    """A word alone: every number is right, and the card would point the wrong way."""
+    phantoms = dataclasses.replace(PHANTOMS, alarm=Alarm("value", comparison, 0.0))
+    spec = _running(lambda evidence: [dataclasses.replace(_mean(evidence), direction=direction)])
+    told = _problems(dataclasses.replace(spec, phantoms=phantoms))
+    assert (f"whose direction says that {direction} is better" in told) is false
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"id": "MeanShift"}, "the id 'MeanShift' must read family/what_it_measures"),
