@@ -18,6 +18,9 @@ __all__ = ["main"]
 
 USAGE, INCOMPLETE, DEFECT, INTERRUPTED = 2, 4, 5, 130
 BROKEN_PIPE = 141  # what a shell reports for a program that SIGPIPE ended
+RESUMABLE = ("run", "sample", "train")
+"""Commands that go on where they were interrupted."""
+
 GLOBAL_OPTIONS = ("--debug", "--no-color")
 """Options that may stand anywhere; they are moved to the front, where the root command reads them."""
 
@@ -51,8 +54,22 @@ def _exit_code(arguments: list[str]) -> int:
     except Exception as error:  # everything ends here: an uncaught exception would exit with 1, "gate failed"
         code = _explain(error, debug)
     if code == INTERRUPTED:
-        _say("Interrupted. What was finished is kept: run the same command with the same --output to go on.")
+        _say(_interrupted(_command_of(arguments)))
     return code
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """The first word that is no option, or nothing."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
+
+
+def _interrupted(name: str) -> str:
+    """What an interruption left, which differs from command to command."""
+    if name in RESUMABLE:
+        return "Interrupted. What was finished is kept: run the same command with the same --output to go on."
+    if name == "calibrate":
+        return "Interrupted. No certificate was written; the same command starts again from the first seed."
+    return "Interrupted."
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from ldm_eval.cli.settings import settings_options
 from ldm_eval.run.config import RunConfig
 
 if TYPE_CHECKING:
+    from ldm_eval.hooks.catalogue import Catalogue
     from ldm_eval.store.certificate import Instrument
     from ldm_eval.testing.calibration import Calibrator
 
@@ -75,11 +77,10 @@ def calibrate(
     _refuse_unwritable(output)
     with console.only_results_on_stdout():
         catalogue = discover(given)
+        missing = _cannot_be_loaded(catalogue, config.plugin)
+        for sentence in missing:
+            console.note(sentence)
         names = calibration.instrument_names(catalogue, [one for text in checks or () for one in text.split(",")])
-        for broken in (plugin for plugin in catalogue.plugins if plugin.error):
-            console.note(
-                f"The plugin '{broken.name}' cannot be loaded, so its checks are not calibrated: {broken.error}"
-            )
         if full:
             _announce(calibration.estimated_seconds(catalogue, names, how), how, len(names))
         done = _Counter(len(names))
@@ -88,9 +89,25 @@ def calibrate(
     if as_json:
         console.document(certificate.to_json())
     else:
-        console.show(certificate_tables(certificate))
+        console.show(certificate_tables(certificate, missing))
         console.line(f"Certificate: {output}")
     raise typer.Exit(FAILED if certificate.failed else 0)
+
+
+def _cannot_be_loaded(catalogue: Catalogue, asked_for: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for every plugin whose checks nobody can calibrate; one that was asked for by name is an error."""
+    from ldm_eval.errors import ConfigError
+
+    broken = [plugin for plugin in catalogue.plugins if plugin.error]
+    for plugin in broken:
+        if plugin.name in asked_for:
+            raise ConfigError(
+                f"--plugin {plugin.name}: it cannot be loaded, so there is nothing to calibrate: {plugin.error}"
+            )
+    return tuple(
+        f"The plugin '{plugin.name}' cannot be loaded, so its checks are not calibrated: {plugin.error}"
+        for plugin in broken
+    )
 
 
 def _cores() -> int:
@@ -113,9 +130,13 @@ def _announce(seconds: float, how: Calibrator, instruments: int) -> None:
     from ldm_eval.cli.progress import clock
 
     console.note(
-        f"{instruments} instruments, {how.seeds} seeds per phantom, {how.jobs} processes: about {clock(seconds)}, "
-        "from one timed seed of each phantom."
+        f"{_counted(instruments, 'instrument', 'instruments')}, {how.seeds} seeds per phantom, "
+        f"{_counted(how.jobs, 'process', 'processes')}: about {clock(seconds)}, from one timed seed of each phantom."
     )
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 class _Counter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -19,8 +20,8 @@ __all__ = ["certificate_tables"]
 _STYLES = {"calibrated": "green", "failed": "bold red", "unavailable": "yellow"}
 
 
-def certificate_tables(certificate: Certificate) -> RenderableType:
-    """Checks with their phantoms, the comparisons with closed forms, what failed, and the digest."""
+def certificate_tables(certificate: Certificate, missing: Sequence[str] = ()) -> RenderableType:
+    """Checks with their phantoms, the comparisons with closed forms, what failed or is ``missing``, and the digest."""
     checks = [one for one in certificate.instruments if not _compares(one)]
     compared = [one for one in certificate.instruments if _compares(one)]
     parts: list[RenderableType] = []
@@ -30,6 +31,7 @@ def certificate_tables(certificate: Certificate) -> RenderableType:
         parts.append(_comparisons_table(compared))
     for instrument in certificate.instruments:
         parts += [Text(f"{instrument.name}: {problem}", _STYLES[instrument.verdict]) for problem in instrument.problems]
+    parts += [Text(sentence, "yellow") for sentence in missing]
     return Group(*parts, _conclusion(certificate))
 
 

@@ -93,11 +93,12 @@ class Calibrator:
                 f"--seeds {self.seeds}: with fewer than {FEWEST_SEEDS} seeds an instrument that answers by chance "
                 "cannot be told from a good one."
             )
-        if self.first_seed < 0 or self.jobs < 1 or not self.patience > 0:
-            raise ConfigError(
-                f"The first seed must be 0 or more, jobs 1 or more and the patience more than 0 s; found "
-                f"{self.first_seed}, {self.jobs} and {self.patience:g}."
-            )
+        if self.first_seed < 0:
+            raise ConfigError(f"--first-seed {self.first_seed}: seeds are whole numbers from 0.")
+        if self.jobs < 1:
+            raise ConfigError(f"--jobs {self.jobs}: at least one process has to work.")
+        if not self.patience > 0:
+            raise ConfigError(f"--timeout {self.patience:g}: a seed needs some time; name more than 0 seconds.")
 
 
 def calibrate(

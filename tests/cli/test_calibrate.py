@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from ldm_eval.cli.app import app
@@ -62,6 +66,8 @@ def test_bad_input_is_two_and_nothing_is_written(call: Call, tmp_path: Path) -> 
         (["--seeds", "3"], "cannot be told from a good one"),
         (["--output", "."], "this is a folder"),
         (["--jobs", "0"], "--jobs"),
+        (["--timeout", "0"], "--timeout 0: a seed needs some time"),
+        (["--plugin", "no_such_module"], "--plugin no_such_module: it cannot be loaded"),
     ):
         done = call("calibrate", *arguments)
         assert done.returncode == 2, done.stderr
@@ -79,9 +85,53 @@ def test_the_full_calibration_says_its_time_beforehand(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     first = done.stderr.splitlines()[0]
-    assert first.startswith("1 instruments, 30 seeds per phantom, 1 processes: about ")
+    assert first.startswith("1 instrument, 30 seeds per phantom, 1 process: about ")
 
 
 def test_the_help_states_the_seeds_that_are_used(call: Call) -> None:
     shown = " ".join(call("calibrate", "--help", COLUMNS="200").stdout.split())
     assert f"default: {calibration.QUICK_SEEDS}, with --full {calibration.FULL_SEEDS}" in shown
+
+
+def test_a_plugin_that_cannot_be_loaded_is_named_beside_the_results(call: Call, tmp_path: Path) -> None:
+    """It is installed, so its entry point is there; nobody asked for it by name."""
+    (tmp_path / "broken_trial.py").write_text("raise RuntimeError('half installed')\n", encoding="utf-8")
+    package = tmp_path / "broken_trial-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-trial\nVersion: 1.0\n", encoding="utf-8")
+    (package / "entry_points.txt").write_text("[ldm_eval]\nbroken-trial = broken_trial\n", encoding="utf-8")
+    told = "The plugin 'broken-trial' cannot be loaded, so its checks are not calibrated: RuntimeError: half installed"
+    done = call("calibrate", "--checks", "diffusion/bound", PYTHONPATH=str(tmp_path), COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    assert told in done.stderr
+    done = call("calibrate", "--checks", "broken/*", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "half installed" in done.stderr  # why there is no such instrument
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_leaves_no_certificate_and_says_so(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "ldm_eval",
+            "calibrate",
+            "--checks",
+            "diffusion/bound,trial/hangs",
+            "--plugin",
+            "trial_plugin",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": TRIALS},
+    )
+    assert process.stderr is not None
+    assert "diffusion/bound" in process.stderr.readline()  # one is done, the other never will be
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "No certificate was written" in err
+    assert list(tmp_path.iterdir()) == []

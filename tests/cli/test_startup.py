@@ -43,6 +43,8 @@ def _loaded(arguments: list[str], folder: Path) -> str:
         ["run", "--show-config"],
         ["plugins"],
         ["plugins", "new", "blank-images"],
+        ["plan", "--policy", "demo"],
+        ["calibrate", "--help"],
         *(["list", k] for k in KINDS),
     ],
     ids=" ".join,
@@ -90,7 +92,7 @@ def test_help_answers_within_half_a_second(tmp_path: Path) -> None:
 def test_help_names_every_command_and_the_exit_codes(call: Call) -> None:
     done = call("--help", COLUMNS="80")
     assert done.returncode == 0
-    for command in ("run", "gate", "card", "show", "train", "sample", "list", "plugins", "doctor"):
+    for command in ("run", "gate", "card", "plan", "show", "train", "sample", "list", "plugins", "calibrate", "doctor"):
         assert f" {command} " in done.stdout
     assert "130 interrupted" in done.stdout
 
