@@ -128,7 +128,10 @@ def plan_policy(
     known = [rule.id for rule in policy.rules]
     for name, value in (assume or {}).items():
         if name not in known:
-            raise ConfigError(f"--assume {name}={value:g}: the policy has no such rule.{did_you_mean(name, known)}")
+            raise ConfigError(
+                f"--assume {name}={value:g}: the policy has no such rule.{did_you_mean(name, known)} "
+                f"There are: {', '.join(known)}."
+            )
     found: list[PlannedRule] = []
     for rule in policy.rules:
         spec = checks.get(rule.check)

@@ -103,6 +103,27 @@ def test_a_run_measures_it(
     assert "Blank images" in (tmp_path / "run" / "MODEL_CARD.md").read_text()
 
 
+def test_it_is_calibrated_and_planned_like_any_other(plugin: Path, call: Call, tmp_path: Path) -> None:
+    name = "blank_images/blank_share"
+    done = call("-m", "ldm_eval", "calibrate", "--checks", name, "--output", str(tmp_path / "c.json"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    certificate = json.loads((tmp_path / "c.json").read_text())
+    (instrument,) = certificate["instruments"]
+    assert (instrument["name"], instrument["verdict"]) == (name, "calibrated")
+    assert {plugin["distribution"]: plugin["version"] for plugin in certificate["plugins"]} == {
+        "ldm-eval-blank-images": "0.1.0"
+    }
+    rule = f'[[rules]]\nid = "blank"\ncheck = "{name}"\nmeasurement = "blank_share"\nat_most = 0.05\n'
+    policy = 'schema_version = 1\nname = "p"\nrequire_calibration = true\n' + rule
+    (tmp_path / "policy.toml").write_text(policy, encoding="utf-8")
+    done = call("-m", "ldm_eval", "plan", "--policy", str(tmp_path / "policy.toml"), "--json", cwd=tmp_path)
+    (planned,) = json.loads(done.stdout)["rules"]
+    assert (planned["truth"], planned["answer"], planned["n"]) == (0.025, "pass", 661)
+    run = [*shlex.split(_commands(plugin)[2])[1:], "--threads", "1", "--output", "run"]
+    done = call("-m", "ldm_eval", *run, "--policy", "policy.toml", "--calibration", "c.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_page_says_what_the_phantoms_gave(plugin: Path, call: Call) -> None:
     program = (
         "import json; from blank_images.blank_share import BlankShare; from ldm_eval.api import CheckSpec\n"
