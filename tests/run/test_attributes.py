@@ -8,8 +8,8 @@ import pytest
 
 from ldm_eval.api import AttributeClassifierSpec
 from ldm_eval.errors import ConfigError
-from ldm_eval.run.config import resolve_config
 from ldm_eval.run.attributes import plan_attributes
+from ldm_eval.run.config import resolve_config
 from ldm_eval.testing.evidence import image_set
 
 
