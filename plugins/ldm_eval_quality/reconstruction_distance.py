@@ -44,8 +44,8 @@ _BLOCK = 256
 def _expected(shrink: float, noise: float, dimension: int = 16, n: int = 600) -> float:
     """What the phantom reads on average at ``n`` images, which is what the interval covers; to second order.
 
-    At the limit x ~ N(0, I) and y = shrink x + noise e are d (c - 1)^2 apart with c^2 = shrink^2 + noise^2. The means of
-    n images add d ((1 - shrink)^2 + noise^2) / n. The covariances add, with x and y/c correlated by r = shrink / c,
+    In the limit x ~ N(0, I) and y = shrink x + noise e are d (c - 1)^2 apart with c^2 = shrink^2 + noise^2. The means
+    of n images add d ((1 - shrink)^2 + noise^2) / n. The covariances add, with x and y/c correlated by r = shrink / c,
     (c / 4) E tr (S_x - S_y / c^2)^2 = c d (d + 1) (1 - r^2) / (2 (n - 1)).
     """
     scale = math.hypot(shrink, noise)
