@@ -7,9 +7,21 @@ from numpy.typing import NDArray
 
 from ldm_eval.errors import DataError
 
-__all__ = ["refuse_unusable"]
+__all__ = ["refuse_unusable", "rows_not_finite"]
 
 Features = NDArray[np.floating]
+
+_BLOCK = 4096
+"""Rows looked at once, so that a memory map needs no memory."""
+
+
+def rows_not_finite(features: Features) -> NDArray[np.int64]:
+    """Numbers of the rows of ``features (N, D)`` that hold a NaN or an infinity; read block by block."""
+    found = [
+        start + np.flatnonzero(~np.isfinite(features[start : start + _BLOCK]).all(axis=1))
+        for start in range(0, len(features), _BLOCK)
+    ]
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
 
 def refuse_unusable(first: Features, second: Features, names: tuple[str, str], what: str, least: int) -> None:
@@ -30,7 +42,7 @@ def refuse_unusable(first: Features, second: Features, names: tuple[str, str], w
             raise DataError(
                 f"{what} was asked of a {name} set of shape {values.shape}; it needs (N >= {least}, D >= 1)."
             )
-        if not np.isfinite(values).all():
+        if len(rows_not_finite(values)):
             raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
     if first.shape[1] != second.shape[1]:
         raise DataError(

@@ -167,8 +167,7 @@ def _pairs(x: Features, y: Features | None) -> _Pairs:
     """Row, column and square sums of the kernel; ``y`` None: x with itself, diagonal left out."""
     other = x if y is None else y
     exact = len(x) * len(other) <= _EXACT_PAIRS
-    left: Features = x.astype(np.float64) if exact else x.astype(np.float32)
-    right: Features = left if y is None else other.astype(np.float64) if exact else other.astype(np.float32)
+    left, right = (_as(one, exact) for one in (x, other))
     rows, columns, squares = np.zeros(len(x)), np.zeros(len(other)), 0.0
     for i in range(0, len(x), _TILE):
         down = slice(i, min(len(x), i + _TILE))
@@ -187,6 +186,11 @@ def _pairs(x: Features, y: Features | None) -> _Pairs:
                 columns[down] += by_row
     count = len(x) * (len(x) - 1) if y is None else len(x) * len(other)
     return _Pairs(rows, columns, squares, count)
+
+
+def _as(features: Features, exact: bool) -> Features:
+    """Float64, or float32: float32 features then stay where they are, be it a memory map."""
+    return features.astype(np.float64) if exact else features.astype(np.float32, copy=False)
 
 
 def _kernel(products: Features, dimension: int) -> Array:

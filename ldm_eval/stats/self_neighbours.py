@@ -21,26 +21,36 @@ Features = NDArray[np.float32] | NDArray[np.float64]
 _TILE = 1024  # rows and columns of one product: as fast as a large one, and what follows stays in cache
 _PAIR_ELEMENTS = 1 << 19  # float64 differences taken at once
 _PENDING = 1 << 22  # proposed pairs held before they are thinned
+_HELD = 1 << 27  # elements of a centred copy (512 MB) that is kept; larger sets are centred again tile by tile
 _UNIT = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """A set of features for float32 products and float64 decisions.
+    """A set of features for float32 products and float64 decisions. It may be a memory map.
 
     Attributes:
         given: ``(N, D)`` as they came.
-        fast: ``(N, D)`` float32, centred.
+        centre: ``(D,)`` in their type, taken off every row before a product.
         norms: ``(N,)`` squared lengths of the centred rows.
+        held: ``(N, D)`` float32, centred, of a set that is small enough; for a larger one a tile costs 5 % of its
+            product.
     """
 
     given: Features
-    fast: Single
+    centre: Features
     norms: Array
+    held: Single | None
+
+    def centred(self, rows: slice) -> Single:
+        """Float32 rows for a product."""
+        if self.held is not None:
+            return self.held[rows]
+        return np.asarray(np.subtract(self.given[rows], self.centre), dtype=np.float32)
 
     def squares_to(self, other: Rows, down: slice, across: slice) -> Single:
         """``(rows, columns)`` float32 squared distances of a tile."""
-        squared: Single = self.fast[down] @ other.fast[across].T
+        squared: Single = self.centred(down) @ other.centred(across).T
         squared *= -2
         squared += self.norms[down, None].astype(np.float32)
         squared += other.norms[across].astype(np.float32)
@@ -53,7 +63,7 @@ class Rows:
         The rest covers the norms and their additions.
         """
         longest = float(other.norms.max())
-        product = 16.0 * np.sqrt(self.fast.shape[1]) * np.sqrt(self.norms * longest)
+        product = 16.0 * np.sqrt(self.given.shape[1]) * np.sqrt(self.norms * longest)
         return np.asarray(_UNIT * (product + 8.0 * (self.norms + longest)) + 1e-30, dtype=np.float64)
 
 
@@ -72,12 +82,16 @@ class Pairs:
 
 def prepare(features: Features, centre: Array) -> Rows:
     """Centre the rows; shifting loses no distance and saves digits."""
-    fast, norms = np.empty(features.shape, dtype=np.float32), np.empty(len(features))
+    where = centre.astype(np.float32) if features.dtype == np.float32 else centre
+    norms = np.empty(len(features))
+    held = np.empty(features.shape, dtype=np.float32) if features.size <= _HELD else None
+    source = Rows(features, where, norms, None)
     for block in tiles(len(features)):
-        centred = features[block] - centre
-        fast[block] = centred
-        norms[block] = np.einsum("ij,ij->i", centred, centred)
-    return Rows(features, fast, norms)
+        centred = source.centred(block)
+        norms[block] = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
+        if held is not None:
+            held[block] = centred
+    return Rows(features, where, norms, held)
 
 
 def tiles(total: int) -> list[slice]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ldm_eval.api import Evidence, Invalid, NotApplicable, Role
 from ldm_eval.errors import EvidenceError
+from ldm_eval.stats.feature_sets import rows_not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +61,7 @@ def usable_features(evidence: Evidence, role: Role) -> NDArray[np.float32]:
         EvidenceError: naming the images whose features are not finite.
     """
     features = evidence.features(role)
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    bad = rows_not_finite(features)
     if len(bad):
         raise EvidenceError(
             f"{len(bad)} of {len(features)} feature vectors of the {role} set are not finite (first: image {bad[0]}); "
@@ -78,7 +80,7 @@ def repeats_note(reference: NDArray[np.float32]) -> str:
 
     The parts of the reference then share images: real looks closer to real than it is, and a perfect model too far.
     """
-    repeats = len(reference) - len({row.tobytes() for row in reference})
+    repeats = len(reference) - len({blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(reference)})
     if repeats <= _REPEATS * len(reference):
         return ""
     return (

@@ -30,13 +30,16 @@ def test_equals_brute_force_in_float64(n: int, d: int, k: int, grid: bool, seed:
         assert np.array_equal(found.indices, indices)
 
 
-@pytest.mark.parametrize("pending", [50, 1 << 22])
-def test_tiles_and_thinning_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch, pending: int) -> None:
+@pytest.mark.parametrize(("pending", "held"), [(50, 1 << 27), (1 << 22, 0)])
+def test_tiles_thinning_and_memory_do_not_change_the_answer(
+    monkeypatch: pytest.MonkeyPatch, pending: int, held: int
+) -> None:
     points = np.random.default_rng(0).standard_normal((300, 6)).astype(np.float32)
     centre = points.mean(axis=0, dtype=np.float64)
     squares, indices = by_brute_force(points, 5)
     monkeypatch.setattr(module, "_TILE", 16)
     monkeypatch.setattr(module, "_PENDING", pending)
+    monkeypatch.setattr(module, "_HELD", held)
     monkeypatch.setattr(module, "_PAIR_ELEMENTS", 20)
     found = nearest_others(prepare(points, centre), 5)
     np.testing.assert_allclose(found.squares, squares, rtol=1e-12)
