@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ldm_eval.cli import calibrate, card, doctor, gate, listing, plan_policy, plugins, run, sample, show, train
+from ldm_eval.cli import (
+    calibrate,
+    card,
+    doctor,
+    gate,
+    listing,
+    plan_policy,
+    plugins,
+    reference,
+    run,
+    sample,
+    show,
+    train,
+)
 
 __all__ = ["app", "command"]
 
@@ -66,6 +79,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "show": show.show,
     "train": train.train,
     "sample": sample.sample,
+    "reference": reference.reference,
     "list": listing.list_,
     "calibrate": calibrate.calibrate,
     "doctor": doctor.doctor,

@@ -10,8 +10,9 @@ from ldm_eval.errors import ConfigError, DataError, LdmEvalError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 from ldm_eval.run.config import RunConfig
 from ldm_eval.stats.digests import image_digest
+from ldm_eval.store.reference import is_reference, read_reference
 
-__all__ = ["RealImages", "find_dataset", "first_of", "gather_real_images", "load_images"]
+__all__ = ["RealImages", "find_dataset", "first_of", "gather_real_images", "load_images", "load_real"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,15 +67,49 @@ def load_images(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
     Raises:
         DataError, ConfigError: naming what was asked, found and what to do.
     """
+    if is_reference(DataRef(text).path):
+        raise DataError(
+            f"{what} '{text}' is a reference file: features without their images, and here the images are needed. "
+            "Name the folder, zip or npz that it was made of."
+        )
     spec, split = find_dataset(text, catalogue, what=what)
     with blamed_on(f"{what} '{text}': the dataset '{spec.name}'"):
         return spec.load(DataRef(text), split or (spec.splits[0] if spec.splits else ""))
 
 
+def load_real(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
+    """Read real images as ``load_images`` does, or a reference file in their place: then there are no pixels.
+
+    Raises:
+        DataError, ConfigError: naming what was asked, found and what to do.
+    """
+    path = DataRef(text).path
+    if not is_reference(path):
+        return load_images(text, catalogue, what=what)
+    reference = read_reference(path)
+    if reference.statistics_only:
+        names = ", ".join(one.info.name for one in reference.extracted)
+        raise DataError(
+            f"{what} '{text}' holds statistics only (of {names}), without the features of each image. Name it with "
+            "--reference-statistics, or make one without --statistics-only."
+        )
+    return reference.images
+
+
 def first_of(images: ImageSet, count: int) -> ImageSet:
-    """The first ``count`` images of a set (all of them when ``count`` is 0 or larger than the set)."""
+    """The first ``count`` images of a set (all of them when ``count`` is 0 or larger than the set).
+
+    Raises:
+        DataError: for a part of a set without pixels: what those images are called by, their digest, is not known.
+    """
     if count == 0 or count >= len(images):
         return images
+    if not images.has_pixels:
+        raise DataError(
+            f"--limit {count}: '{images.name}' came as features of {len(images)} images without the images, and the "
+            f"digest of the first {count} is not known. Leave out --limit, or make a smaller reference with "
+            f"`ldm-eval reference DATA --limit {count}`."
+        )
     pixels = images.pixels[:count]
     return replace(
         images,
@@ -83,6 +118,7 @@ def first_of(images: ImageSet, count: int) -> ImageSet:
         digest=image_digest(pixels),
         groups={name: values[:count] for name, values in images.groups.items()},
         labels=None if images.labels is None else images.labels[:count],
+        prompts=None if images.prompts is None else images.prompts[:count],
     )
 
 
@@ -95,26 +131,31 @@ def gather_real_images(config: RunConfig, record: TrainingRecord | None, catalog
     sets: dict[Role, ImageSet] = {}
     absent: dict[Role, str] = {}
     if config.data:
-        sets["training"] = load_images(config.data, catalogue, what="Training data")
+        sets["training"] = load_real(config.data, catalogue, what="Training data")
     elif record and record.data:
         _remembered("training", record, sets, absent, catalogue)
     if config.holdout:
-        sets["holdout"] = load_images(config.holdout, catalogue, what="Holdout data")
+        sets["holdout"] = load_real(config.holdout, catalogue, what="Holdout data")
     elif not config.data and record and record.holdout:
         _remembered("holdout", record, sets, absent, catalogue)
-    elif "training" in sets:
+    elif "training" in sets and sets["training"].has_pixels:
         _holdout_of_named_set(config.data, sets, catalogue)
     if config.reference:
-        sets["reference"] = load_images(config.reference, catalogue, what="Reference data")
+        sets["reference"] = load_real(config.reference, catalogue, what="Reference data")
     elif "holdout" in sets or "training" in sets:
         sets["reference"] = sets["holdout"] if "holdout" in sets else sets["training"]
     return RealImages(_as_evaluated(sets, config.limit), absent)
 
 
 def _as_evaluated(sets: Mapping[Role, ImageSet], limit: int) -> dict[Role, ImageSet]:
-    """The first ``limit`` images of each set with 8 bits; roles that share a set go on sharing it."""
-    ready = {id(images): first_of(images, limit).eight_bit() for images in sets.values()}
-    return {role: ready[id(images)] for role, images in sets.items()}
+    """The first ``limit`` images of each set with 8 bits; roles that share a set go on sharing it.
+
+    A role whose images came as features alone, and are here as pixels in another role, takes the pixels.
+    """
+    here = {images.digest: images for images in sets.values() if images.has_pixels}
+    whole = {role: images if images.has_pixels else here.get(images.digest, images) for role, images in sets.items()}
+    ready = {id(images): first_of(images, limit).eight_bit() for images in whole.values()}
+    return {role: ready[id(images)] for role, images in whole.items()}
 
 
 def _remembered(
@@ -123,7 +164,7 @@ def _remembered(
     text = record.data if role == "training" else record.holdout
     option = "--data" if role == "training" else "--holdout"
     try:
-        images = load_images(text, catalogue, what=f"The {role} images that the checkpoint remembers")
+        images = load_real(text, catalogue, what=f"The {role} images that the checkpoint remembers")
     except LdmEvalError as error:
         absent[role] = f"{error} Name them with {option}."
         return

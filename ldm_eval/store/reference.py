@@ -175,10 +175,10 @@ def _bytes_digest(array: NDArray[Any]) -> str:
 
 def is_reference(path: Path) -> bool:
     """True for a reference file, also one that was cut off; told by its content, of which little is read."""
-    if not path.is_file():
-        return False
     name = f"{HEADER}.npy".encode()
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             begins = stream.read(30 + len(name))
         if begins[:2] != b"PK":
