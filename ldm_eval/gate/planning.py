@@ -144,8 +144,9 @@ def plan_policy(
 
 
 def _wanted(rule: Rule, spec: CheckSpec, samples: int, pilot: Results | None) -> _Wanted:
-    planning = spec.planning.get(rule.measurement) or next(
-        (one for pattern, one in spec.planning.items() if fnmatchcase(rule.measurement, pattern)), Planning("mean")
+    name = rule.measurement.partition("@")[0]  # in whichever feature space, it is the same kind of number
+    planning = spec.planning.get(name) or next(
+        (one for pattern, one in spec.planning.items() if fnmatchcase(name, pattern)), Planning("mean")
     )
     seen = _seen(rule, pilot) if pilot is not None else None
     fewest = int(planning.parameters.get("fewest", 2 if planning.most else spec.needs.samples))

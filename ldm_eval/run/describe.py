@@ -123,8 +123,9 @@ def describe_results(
     outcomes: Mapping[str, CheckOutcome],
     catalogue: Catalogue,
     policy_digest: str | None,
+    contributions: Mapping[str, str],
 ) -> Results:
-    """Put everything together into the document that leaves the run."""
+    """Put everything together into the document that leaves the run; ``contributions``: file -> SHA-256."""
     config, found, plan, attributes = prepared.config, prepared.found, prepared.plan, prepared.attributes
     identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
     return Results(
@@ -161,7 +162,7 @@ def describe_results(
             if item.available
         ),
         unavailable=tuple({"check": item.spec.id, "reason": item.reason} for item in plan.checks if not item.available),
-        artifacts={"samples": sets["samples"].digest},
+        artifacts={"samples": sets["samples"].digest, **contributions},
         partial=config.limit > 0,
         policy_digest=policy_digest,
         reproduce=_command(config),

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from ldm_eval.errors import ConfigError, StoreError
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
+from ldm_eval.store.contributions import FOLDER
 
 __all__ = ["RunFolder", "open_folder"]
 
@@ -21,7 +22,7 @@ _OURS = (
     "figures",
     "work",
     "private",
-    "contributions",
+    FOLDER,
     "gate.json",
     "calibration.json",
     "MODEL_CARD.md",
@@ -57,7 +58,7 @@ class RunFolder:
     @property
     def contributions(self) -> Path:
         """What each image contributed to each measurement."""
-        return self.path / "contributions"
+        return self.path / FOLDER
 
     @property
     def results(self) -> Path:

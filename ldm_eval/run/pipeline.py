@@ -34,6 +34,7 @@ from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_o
 from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
+from ldm_eval.store.contributions import contribution_digests
 from ldm_eval.store.features import FeatureStore
 from ldm_eval.store.results import Results, load_results, save_results
 from ldm_eval.store.samples import SampleStore
@@ -76,7 +77,8 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         with _torch_threads(prepared.threads):
             measuring = only(prepared, crashed) if before else prepared
             done = _measure_all(measuring, folder, progress, events)
-        results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest)
+        contributions = contribution_digests(path)
+        results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest, contributions)
         save_results(results, path)
         events.write("finished")
         _tidy(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -15,7 +16,17 @@ from ldm_eval.api import ROLES, Role
 from ldm_eval.errors import StoreError
 from ldm_eval.store.atomic import write_with
 
-__all__ = ["Contribution", "contributions_path", "load_contributions", "save_contributions"]
+__all__ = [
+    "FOLDER",
+    "Contribution",
+    "contribution_digests",
+    "contributions_path",
+    "load_contributions",
+    "save_contributions",
+]
+
+FOLDER = "contributions"
+"""Its name in a run folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +49,12 @@ class Contribution:
 def contributions_path(folder: Path, check: str) -> Path:
     """The file of ``check`` in the contributions folder of a run."""
     return folder / f"{check.replace('/', '-')}.npz"
+
+
+def contribution_digests(run_folder: Path) -> dict[str, str]:
+    """``contributions/<check>.npz`` -> SHA-256 of the file, for everything that a run kept."""
+    files = sorted((run_folder / FOLDER).glob("*.npz"))
+    return {f"{FOLDER}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def save_contributions(path: Path, kept: Sequence[Contribution]) -> None:

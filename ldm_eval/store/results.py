@@ -76,7 +76,7 @@ class Results:
         plugins: ``[{"name", "distribution", "version"}]`` of the plugins whose checks ran.
         checks: Every check that was asked for, in order, with its outcome.
         unavailable: ``[{"check", "reason"}]`` of checks that are installed but cannot run (missing extra).
-        artifacts: Relative path -> SHA-256 of files in the run folder that the card shows (sample grid).
+        artifacts: ``samples`` -> digest of the sampled images; relative path -> SHA-256 of files in the run folder.
         partial: True when ``--limit`` was used: the gate refuses such results.
         policy_digest: SHA-256 of the policy recorded before sampling started, or None.
         reproduce: The command that makes these results again.

@@ -126,6 +126,7 @@ def test_what_each_image_contributes_is_kept_beside_the_results(go: Run) -> None
     }
     assert set(kept) == {(n, r) for n in ("mean", "mean@double") for r in ("samples", "reference")}
     assert kept["mean", "samples"] == pytest.approx(np.arange(30) - 14.5)
+    assert "contributions/spaces-everywhere.npz" in done.results.artifacts
     assert kept["mean@double", "samples"] == pytest.approx(2 * (np.arange(30) - 14.5))
 
 
