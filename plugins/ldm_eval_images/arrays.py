@@ -1,4 +1,7 @@
-"""Images in an npz file: key ``arr_0``, ``(N, H, W, C)`` or ``(N, H, W)`` uint8 or uint16. Nothing is unpickled."""
+"""Images in an npz file: key ``arr_0``, ``(N, H, W, C)`` or ``(N, H, W)`` uint8 or uint16. Nothing is unpickled.
+
+Class labels may stand beside them under ``arr_1``, ``(N,)`` whole numbers: sample batches of ADM are such files.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from ldm_eval.api import ImageSet
 from ldm_eval.errors import DataError
@@ -19,6 +23,7 @@ from ldm_eval_images.labels import beside, read_annotations
 from ldm_eval_images.pictures import Pixels
 
 KEY = "arr_0"
+LABELS = "arr_1"
 _BLOCK_BYTES = 1 << 24
 
 
@@ -43,18 +48,19 @@ def holds_arrays(path: Path) -> bool:
 def read_npz(path: Path) -> ImageSet:
     """Read the images of an npz file; ids are row numbers from 0.
 
-    Labels come from ``<file>.csv`` beside it (``digits.npz.csv`` or ``digits.csv``).
+    Labels come from ``<file>.csv`` beside it (``digits.npz.csv`` or ``digits.csv``), else from ``arr_1``.
 
     The array is read in blocks, straight into the ``(N, C, H, W)`` result.
 
     Raises:
-        DataError: no file, not a whole npz, another key, type or shape, no images.
+        DataError: no file, not a whole npz, another key, type or shape, no images, or labels that contradict.
     """
     if not path.is_file():
         raise DataError(f"There is no file '{path}'. Give a folder of pictures, a zip or an npz file.")
     try:
         with zipfile.ZipFile(path) as archive:
             pixels = _read(archive, path)
+            inside = _labels(archive, path, len(pixels))
     except BROKEN_ZIP as error:
         size = path.stat().st_size
         raise DataError(
@@ -64,6 +70,8 @@ def read_npz(path: Path) -> ImageSet:
         raise DataError(f"The images of '{path}' do not fit in memory.") from error
     ids = tuple(str(row) for row in range(pixels.shape[0]))
     notes = read_annotations(beside(path), ids)
+    if inside is not None and notes.labels is not None and not np.array_equal(inside, notes.labels):
+        raise DataError(f"The labels in '{path}' ('{LABELS}') are not those in '{beside(path)}'; remove one of them.")
     return ImageSet(
         name=path.stem,
         split="",
@@ -71,7 +79,7 @@ def read_npz(path: Path) -> ImageSet:
         ids=ids,
         digest=image_digest(pixels),
         groups=notes.groups,
-        labels=notes.labels,
+        labels=inside if notes.labels is None else notes.labels,
         prompts=notes.prompts,
     )
 
@@ -87,7 +95,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Pixels:
     if member.flag_bits & 0x1:
         raise DataError(f"'{path}' is encrypted; save it again without a password.")
     with archive.open(member) as stream:
-        header = _header(stream, path)
+        header = _header(stream, KEY, path)
         shape = _checked_shape(header, path)
         needed = math.prod(header.shape) * header.dtype.itemsize
         if member.file_size < needed:
@@ -103,7 +111,23 @@ def _native(dtype: np.dtype[np.generic]) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if dtype.itemsize == 1 else np.uint16
 
 
-def _header(stream: IO[bytes], path: Path) -> _Header:
+def _labels(archive: zipfile.ZipFile, path: Path, count: int) -> NDArray[np.int64] | None:
+    """``arr_1`` where it is a row of whole numbers, as ADM writes the classes it drew; anything else is no label."""
+    if f"{LABELS}.npy" not in archive.namelist():
+        return None
+    with archive.open(f"{LABELS}.npy") as stream:
+        header = _header(stream, LABELS, path)
+        if header.dtype.kind not in "iu" or len(header.shape) != 1:
+            return None
+        if header.shape != (count,):
+            raise DataError(f"'{path}' has {count} images and {header.shape[0]} labels ('{LABELS}'); one is cut off.")
+        found = np.frombuffer(_exactly(stream, count * header.dtype.itemsize, path), header.dtype)
+    if int(found.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"'{path}' has a label of {found.max()} ('{LABELS}'), which no 64-bit number holds.")
+    return found.astype(np.int64)
+
+
+def _header(stream: IO[bytes], key: str, path: Path) -> _Header:
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -111,7 +135,7 @@ def _header(stream: IO[bytes], path: Path) -> _Header:
     except BROKEN_ZIP:
         raise
     except Exception as error:  # numpy tokenises and parses the header: whatever it stumbles over, it is the file
-        raise DataError(f"'{KEY}' in '{path}' is not an array that can be read ({error}).") from error
+        raise DataError(f"'{key}' in '{path}' is not an array that can be read ({error}).") from error
     return _Header(shape, fortran, dtype)
 
 
@@ -147,5 +171,5 @@ def _in_blocks(stream: IO[bytes], shape: tuple[int, int, int, int], dtype: np.dt
 def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
     data = stream.read(size)
     if len(data) != size:
-        raise DataError(f"'{path}' ends in the middle of its images; copy or save it again.")
+        raise DataError(f"'{path}' ends in the middle of an array; copy or save it again.")
     return data
