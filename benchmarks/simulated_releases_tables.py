@@ -60,6 +60,7 @@ def read(runs: Path) -> list[Cell]:
 def print_tables(runs: Path) -> None:
     cells = read(runs)
     _print_verdicts(cells)
+    _print_verdict_sums(cells)
     _print_rules(cells)
     _print_sums(cells)
 
@@ -74,6 +75,22 @@ def _print_verdicts(cells: Sequence[Cell]) -> None:
         print(
             f"| {cell.kind} | {cell.n} | {should} | {shown} | {_share(counts[should], total)} "
             f"| {_share(counts[other], total)} |"
+        )
+
+
+def _print_verdict_sums(cells: Sequence[Cell]) -> None:
+    """Releases of one repeat share images, so the intervals are over repeats: any wrong verdict among all of its."""
+    print("\n| releases | verdicts | decided right | undecided | decided wrong | repeats with a wrong one |")
+    print("|---|---|---|---|---|---|")
+    for label, passes in (("should pass", True), ("should fail", False)):
+        right, wrong = ("pass", "fail") if passes else ("fail", "pass")
+        same = [cell for cell in cells if KINDS[cell.kind].passes == passes]
+        counts = Counter(verdict for cell in same for verdict in cell.verdicts)
+        repeats = list(zip(*(cell.verdicts for cell in same), strict=True))
+        undecided = counts.total() - counts[right] - counts[wrong]
+        print(
+            f"| {label} | {counts.total()} | {counts[right]} | {undecided} | {counts[wrong]} "
+            f"| {_share(sum(wrong in repeat for repeat in repeats), len(repeats))} |"
         )
 
 
@@ -172,6 +189,7 @@ def draw_figure(runs: Path, path: Path) -> None:
     right.set_xticks(sorted({cell.n for cell in cells}), [str(n) for n in sorted({cell.n for cell in cells})])
     right.minorticks_off()
     right.set_xlabel("samples")
-    right.set_title("Rules left undecided (95 % Clopper–Pearson)")
-    right.legend(frameon=False)
+    right.set_ylabel("share of releases, with 95 % intervals")
+    right.set_title("Rules left undecided")
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
