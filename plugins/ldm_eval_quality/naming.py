@@ -11,7 +11,14 @@ from collections.abc import Mapping
 
 from ldm_eval.api import ExtractorInfo
 
-__all__ = ["frechet_name", "has_published_scores", "kernel_name", "mean_discrepancy_name", "reconstruction_name"]
+__all__ = [
+    "frechet_name",
+    "has_published_scores",
+    "kernel_name",
+    "mean_discrepancy_name",
+    "reconstruction_name",
+    "sliced_name",
+]
 
 _INCEPTION, _CLEAN, _SPATIAL, _CLIP = (
     "inception-2015",
@@ -22,6 +29,7 @@ _INCEPTION, _CLEAN, _SPATIAL, _CLIP = (
 _FRECHET: Mapping[str, str] = {_INCEPTION: "fid", _CLEAN: "clean_fid", _SPATIAL: "sfid"}
 _KERNEL: Mapping[str, str] = {_INCEPTION: "kid", _CLEAN: "clean_kid"}
 _GAUSSIAN: Mapping[str, str] = {_CLIP: "cmmd"}
+_SLICED: Mapping[str, str] = {_INCEPTION: "mind"}
 _RECONSTRUCTION: Mapping[str, str] = {_INCEPTION: "rfid", _CLEAN: "clean_rfid"}
 
 
@@ -38,6 +46,11 @@ def kernel_name(info: ExtractorInfo) -> str:
 def mean_discrepancy_name(info: ExtractorInfo) -> str:
     """``cmmd`` with CLIP ViT-L/14 at 336 pixels, or ``mmd`` in any other space."""
     return _GAUSSIAN.get(info.name, "mmd")
+
+
+def sliced_name(info: ExtractorInfo) -> str:
+    """``mind``, or ``sliced_distance`` in any other space."""
+    return _SLICED.get(info.name, "sliced_distance")
 
 
 def reconstruction_name(info: ExtractorInfo) -> str:
