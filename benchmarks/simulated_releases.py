@@ -228,7 +228,8 @@ KINDS: Mapping[str, Kind] = {
     "leaking, shifted by a pixel": Kind(leaking_shifted, (300, 600), {**_CLEAN, **_COPIES}),
     "blurring": Kind(blurring, (300,), _CLEAN),
     "dropping": Kind(dropping, (300, 600), _CLEAN),
-    "several": Kind(several, (300,), {**_COPIES, "shares": 0.15}),
+    # The copies are of training images, whose shares are on target.
+    "several": Kind(several, (300,), {**_COPIES, "shares": 0.15 * (1 - COPIED)}),
     "white box: learned a law": Kind(
         None,
         (300,),
