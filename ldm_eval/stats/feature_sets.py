@@ -7,18 +7,21 @@ from numpy.typing import NDArray
 
 from ldm_eval.errors import DataError
 
-__all__ = ["refuse_unusable", "rows_not_finite"]
+__all__ = ["LARGEST", "refuse_unusable", "rows_not_finite"]
 
 Features = NDArray[np.floating]
+
+LARGEST = 1e15
+"""Largest feature that is computed with: the sum of the squares of 10,000 of them is finite in float32."""
 
 _BLOCK = 4096
 """Rows looked at once, so that a memory map needs no memory."""
 
 
 def rows_not_finite(features: Features) -> NDArray[np.int64]:
-    """Numbers of the rows of ``features (N, D)`` that hold a NaN or an infinity; read block by block."""
+    """Numbers of the rows of ``features (N, D)`` that hold a NaN, an infinity or more than LARGEST, read in blocks."""
     found = [
-        start + np.flatnonzero(~np.isfinite(features[start : start + _BLOCK]).all(axis=1))
+        start + np.flatnonzero(~(np.abs(features[start : start + _BLOCK]) <= LARGEST).all(axis=1))
         for start in range(0, len(features), _BLOCK)
     ]
     return np.concatenate([np.empty(0, dtype=np.int64), *found])
@@ -43,7 +46,10 @@ def refuse_unusable(first: Features, second: Features, names: tuple[str, str], w
                 f"{what} was asked of a {name} set of shape {values.shape}; it needs (N >= {least}, D >= 1)."
             )
         if len(rows_not_finite(values)):
-            raise DataError(f"The {name} feature set holds values that are not finite; check the images and extractor.")
+            raise DataError(
+                f"The {name} feature set holds values that are not finite (or beyond "
+                f"{LARGEST:g}); check the images and extractor."
+            )
     if first.shape[1] != second.shape[1]:
         raise DataError(
             f"Features of {first.shape[1]} and {second.shape[1]} dimensions cannot be compared; use one extractor."

@@ -9,7 +9,7 @@ import numpy as np
 
 from ldm_eval.api import Evidence, Invalid, NotApplicable, Role
 from ldm_eval.errors import EvidenceError
-from ldm_eval.stats.feature_sets import rows_not_finite
+from ldm_eval.stats.feature_sets import LARGEST, rows_not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,8 @@ def usable_features(evidence: Evidence, role: Role) -> NDArray[np.float32]:
     bad = rows_not_finite(features)
     if len(bad):
         raise EvidenceError(
-            f"{len(bad)} of {len(features)} feature vectors of the {role} set are not finite (first: image {bad[0]}); "
+            f"{len(bad)} of {len(features)} feature vectors of the {role} set are not finite or beyond {LARGEST:g} "
+            f"(first: image {bad[0]}); "
             f"look at these images and at the extractor '{evidence.extractor().name}'."
         )
     return features
