@@ -1,9 +1,10 @@
-"""Feature extractors: EfficientNet-Lite0 (embedded) and Inception-2015."""
+"""Feature extractors: EfficientNet-Lite0 (embedded), Inception-2015, DINOv2, CLIP."""
 
 from __future__ import annotations
 
 from ldm_eval.api import ExtractorContext, ExtractorSpec, FeatureExtractor
 from ldm_eval.hooks import hookimpl
+from ldm_eval_features.vit_specs import vision_transformer_specs
 
 
 def _efficientnet_lite0(context: ExtractorContext) -> FeatureExtractor:
@@ -20,7 +21,7 @@ def _inception_2015(context: ExtractorContext) -> FeatureExtractor:
 
 @hookimpl
 def ldm_eval_extractors() -> list[ExtractorSpec]:
-    """Two networks; the first is the default and needs no network connection."""
+    """Every network; the first is the default and needs no network connection."""
     return [
         ExtractorSpec(
             name="efficientnet-lite0",
@@ -35,4 +36,5 @@ def ldm_eval_extractors() -> list[ExtractorSpec]:
             licence="Apache-2.0",
             load=_inception_2015,
         ),
+        *vision_transformer_specs(),
     ]

@@ -131,6 +131,11 @@ class NetworkExtractor:
         """What a measurement says about this extractor."""
         return self._info
 
+    @property
+    def network(self) -> FeatureNetwork:
+        """The network, on its device, with its weights."""
+        return self._network
+
     def extract(self, images: NDArray[np.uint8]) -> Features:
         """``(N, 3, H, W) uint8`` -> ``(N, D)`` features and ``(N, K)`` bias-free logits (if it classifies), float32.
 
