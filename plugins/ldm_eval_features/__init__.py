@@ -19,6 +19,18 @@ def _inception_2015(context: ExtractorContext) -> FeatureExtractor:
     return load_inception_2015(context)
 
 
+def _inception_2015_clean(context: ExtractorContext) -> FeatureExtractor:
+    from ldm_eval_features.recipes import load_inception_2015_clean
+
+    return load_inception_2015_clean(context)
+
+
+def _inception_2015_spatial(context: ExtractorContext) -> FeatureExtractor:
+    from ldm_eval_features.recipes import load_inception_2015_spatial
+
+    return load_inception_2015_spatial(context)
+
+
 @hookimpl
 def ldm_eval_extractors() -> list[ExtractorSpec]:
     """Every network; the first is the default and needs no network connection."""
@@ -35,6 +47,18 @@ def ldm_eval_extractors() -> list[ExtractorSpec]:
             summary="The Inception of FID, 2048 features, 1008 logits; fetched once, or --extractor-weights FILE",
             licence="Apache-2.0",
             load=_inception_2015,
+        ),
+        ExtractorSpec(
+            name="inception-2015-clean",
+            summary="The same weights behind clean-fid's bicubic resize: clean FID; 2048 features, 1008 logits",
+            licence="Apache-2.0",
+            load=_inception_2015_clean,
+        ),
+        ExtractorSpec(
+            name="inception-2015-spatial",
+            summary="The same weights, an earlier layer that keeps places: sFID; 7 channels of 17x17 = 2023 features",
+            licence="Apache-2.0",
+            load=_inception_2015_spatial,
         ),
         *vision_transformer_specs(),
     ]

@@ -3,19 +3,27 @@
 It is not torchvision's Inception: average pools leave their padding out of the mean, the last block pools by maximum,
 and there are 1008 classes. State-dict names are those of the public ``pt_inception-2015-12-05-6726825d.pth``, the
 weights of TensorFlow's ``inception-2015-12-05`` graph.
+
+Modules compute as the graph does until ``fold``, which leaves the same function with fewer and larger steps.
 """
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
+from ldm_eval_features.branches import Branches, Fork
 from ldm_eval_features.folding import folded
 
 FEATURES = 2048
 CLASSES = 1008
 SIZE = 299
+SPATIAL_CHANNELS = 7
+SPATIAL_SIDE = 17
 
 _Size = int | tuple[int, int]
 
@@ -62,6 +70,12 @@ class BlockA(nn.Module):
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         return torch.cat([self.branch1x1(x), five, double, self.branch_pool(_average(x))], 1)
 
+    def fused(self) -> Branches:
+        """The same block with its four 1x1 convolutions as one."""
+        five = (self.branch5x5_1.conv, self.branch5x5_2)
+        double = (self.branch3x3dbl_1.conv, nn.Sequential(self.branch3x3dbl_2, self.branch3x3dbl_3))
+        return Branches([(self.branch1x1.conv, nn.Identity()), five, double], averaged=self.branch_pool.conv)
+
 
 class BlockB(nn.Module):
     """Mixed_6a, 35x35 to 17x17."""
@@ -103,6 +117,13 @@ class BlockC(nn.Module):
         double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
         return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(_average(x))], 1)
 
+    def fused(self) -> Branches:
+        """The same block with its four 1x1 convolutions as one."""
+        seven = (self.branch7x7_1.conv, nn.Sequential(self.branch7x7_2, self.branch7x7_3))
+        rest = [self.branch7x7dbl_2, self.branch7x7dbl_3, self.branch7x7dbl_4, self.branch7x7dbl_5]
+        double = (self.branch7x7dbl_1.conv, nn.Sequential(*rest))
+        return Branches([(self.branch1x1.conv, nn.Identity()), seven, double], averaged=self.branch_pool.conv)
+
 
 class BlockD(nn.Module):
     """Mixed_7a, 17x17 to 8x8."""
@@ -121,6 +142,12 @@ class BlockD(nn.Module):
         three = self.branch3x3_2(self.branch3x3_1(x))
         seven = self.branch7x7x3_4(self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x))))
         return torch.cat([three, seven, max_pool2d(x, 3, stride=2)], 1)
+
+    def fused(self) -> Branches:
+        """The same block with its two 1x1 convolutions as one."""
+        three = (self.branch3x3_1.conv, self.branch3x3_2)
+        rest = [self.branch7x7x3_2, self.branch7x7x3_3, self.branch7x7x3_4]
+        return Branches([three, (self.branch7x7x3_1.conv, nn.Sequential(*rest))], beside=nn.MaxPool2d(3, stride=2))
 
 
 class BlockE(nn.Module):
@@ -148,9 +175,23 @@ class BlockE(nn.Module):
         parts += [self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(pooled)]
         return torch.cat(parts, 1)
 
+    def fused(self) -> Branches:
+        """The same block with its three or four 1x1 convolutions as one."""
+        three = (self.branch3x3_1.conv, Fork(self.branch3x3_2a, self.branch3x3_2b))
+        fork = Fork(self.branch3x3dbl_3a, self.branch3x3dbl_3b)
+        double = (self.branch3x3dbl_1.conv, nn.Sequential(self.branch3x3dbl_2, fork))
+        heads = [(self.branch1x1.conv, nn.Identity()), three, double]
+        if not self.pool_by_maximum:
+            return Branches(heads, averaged=self.branch_pool.conv)
+        pooled = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), self.branch_pool)
+        return Branches(heads, beside=pooled)
 
-class Inception2015(nn.Module):
-    """``(N, 3, 299, 299)`` images as ``(v - 128) / 128`` -> ``(N, 2048)`` features (``pool_3``)."""
+
+class InceptionGraph(nn.Module, ABC):
+    """All layers under their public names, and the way through them that every kind of feature shares."""
+
+    unfused: ClassVar[frozenset[str]] = frozenset()
+    """Blocks that are not run as a whole."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,28 +200,54 @@ class Inception2015(nn.Module):
         self.Conv2d_2b_3x3 = ConvNorm(32, 64, 3, padding=1)
         self.Conv2d_3b_1x1 = ConvNorm(64, 80, 1)
         self.Conv2d_4a_3x3 = ConvNorm(80, 192, 3)
-        self.Mixed_5b = BlockA(192, 32)
-        self.Mixed_5c = BlockA(256, 64)
-        self.Mixed_5d = BlockA(288, 64)
+        self.Mixed_5b: nn.Module = BlockA(192, 32)
+        self.Mixed_5c: nn.Module = BlockA(256, 64)
+        self.Mixed_5d: nn.Module = BlockA(288, 64)
         self.Mixed_6a = BlockB(288)
-        self.Mixed_6b = BlockC(128)
-        self.Mixed_6c = BlockC(160)
-        self.Mixed_6d = BlockC(160)
-        self.Mixed_6e = BlockC(192)
-        self.Mixed_7a = BlockD()
-        self.Mixed_7b = BlockE(1280, pool_by_maximum=False)
-        self.Mixed_7c = BlockE(2048, pool_by_maximum=True)
-        self.fc = nn.Linear(FEATURES, CLASSES)
+        self.Mixed_6b: nn.Module = BlockC(128)
+        self.Mixed_6c: nn.Module = BlockC(160)
+        self.Mixed_6d: nn.Module = BlockC(160)
+        self.Mixed_6e: nn.Module = BlockC(192)
+        self.Mixed_7a: nn.Module = BlockD()
+        self.Mixed_7b: nn.Module = BlockE(1280, pool_by_maximum=False)
+        self.Mixed_7c: nn.Module = BlockE(2048, pool_by_maximum=True)
+        self.fc: nn.Module = nn.Linear(FEATURES, CLASSES)
 
+    @abstractmethod
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pooled features, not negative."""
+        """``(N, 3, 299, 299)`` images as ``(v - 128) / 128`` -> ``(N, D)`` features, not negative."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Features of an image."""
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, 3, 299, 299)`` -> ``(N, 768, 17, 17)``, the output of Mixed_6c."""
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = max_pool2d(x, 3, stride=2)
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
         x = max_pool2d(x, 3, stride=2)
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
-        x = self.Mixed_6a(x)
-        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
+        found: torch.Tensor = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))
+        return found
+
+    def fold(self) -> None:
+        """Fold every batch norm into the convolution before it, then fuse the branches of each block."""
+        for module in list(self.modules()):
+            if isinstance(module, ConvNorm):
+                module.fold()
+        for name, block in list(self.named_children()):
+            if isinstance(block, BlockA | BlockC | BlockD | BlockE) and name not in self.unfused:
+                setattr(self, name, block.fused())
+
+
+class Inception2015(InceptionGraph):
+    """The pooled features of FID, ``(N, 2048)`` (``pool_3`` of the graph)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pooled features, not negative."""
+        x = self.Mixed_6e(self.Mixed_6d(self.trunk(x)))
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
         return x.mean(dim=(2, 3))
 
@@ -192,10 +259,37 @@ class Inception2015(nn.Module):
     @property
     def classifier(self) -> torch.Tensor:
         """``(1008, 2048)`` weights of the last layer."""
-        return self.fc.weight
+        weight: torch.Tensor = self.fc.weight  # type: ignore[assignment]
+        return weight
+
+
+class InceptionSpatial(InceptionGraph):
+    """The spatial features of sFID (arXiv:2103.03841), ``(N, 2023)``: where things are, not only what they are.
+
+    They are ``mixed_6/conv:0`` of the graph, 17x17, of which ADM's evaluator keeps the first 7 channels. The graph
+    counts its blocks from ``mixed`` = Mixed_5b, so that ``mixed_6`` is Mixed_6d, and ``conv`` is the 1x1 branch after
+    its ReLU (a layer of the graph ends in the operation that bears its name). Channels vary fastest, as in TensorFlow.
+    """
+
+    unfused = frozenset({"Mixed_6d"})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features ``[row, column, channel]`` in one line, not negative."""
+        found: torch.Tensor = self.Mixed_6d.get_submodule("branch1x1")(self.trunk(x))
+        return found[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+
+    @property
+    def dimension(self) -> int:
+        """Features of an image."""
+        return SPATIAL_SIDE * SPATIAL_SIDE * SPATIAL_CHANNELS
+
+    @property
+    def classifier(self) -> None:
+        """None: the classifier is far behind these features."""
+        return None
 
     def fold(self) -> None:
-        """Fold every batch norm into the convolution before it."""
-        for module in list(self.modules()):
-            if isinstance(module, ConvNorm):
-                module.fold()
+        """Drop what lies behind the features, then fold and fuse the rest."""
+        for name in ("Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c", "fc"):
+            setattr(self, name, nn.Identity())
+        super().fold()

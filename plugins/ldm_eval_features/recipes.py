@@ -41,6 +41,18 @@ INCEPTION_2015 = Recipe(
     micro_batch=8,
 )
 
+# clean-fid (arXiv:2104.11222): what Inception sees is neither aliased nor rounded
+INCEPTION_2015_CLEAN = dataclasses.replace(
+    INCEPTION_2015,
+    name="inception-2015-clean",
+    preprocessing=Preprocessing("bicubic-antialias-clipped", inception.SIZE, shift=128.0, scale=128.0),
+)
+
+# sFID (arXiv:2103.03841, as ADM's evaluator computes it)
+INCEPTION_2015_SPATIAL = dataclasses.replace(
+    INCEPTION_2015, name="inception-2015-spatial", network=inception.InceptionSpatial
+)
+
 
 def load_efficientnet_lite0(context: ExtractorContext) -> NetworkExtractor:
     """EfficientNet-Lite0 with the ImageNet weights that ship as a package: no network is ever needed.
@@ -63,6 +75,24 @@ def load_inception_2015(context: ExtractorContext) -> NetworkExtractor:
         ConfigError: no weights and no network, or a file that is not this network's.
     """
     return load(INCEPTION_2015, context)
+
+
+def load_inception_2015_clean(context: ExtractorContext) -> NetworkExtractor:
+    """The same network and weights behind clean-fid's resize: a Fréchet distance on it is a clean FID.
+
+    Raises:
+        ConfigError: as ``load_inception_2015``.
+    """
+    return load(INCEPTION_2015_CLEAN, context)
+
+
+def load_inception_2015_spatial(context: ExtractorContext) -> NetworkExtractor:
+    """The same weights and resize, features with their places kept: a Fréchet distance on it is an sFID.
+
+    Raises:
+        ConfigError: as ``load_inception_2015``.
+    """
+    return load(INCEPTION_2015_SPATIAL, context)
 
 
 def shipped_lite0() -> Path:

@@ -1,15 +1,25 @@
-"""Inception-2015 against a second implementation, written from the TensorFlow graph in float64, with random weights."""
+"""Inception-2015 in its three uses against a second implementation, written from the TensorFlow graph in float64.
+
+Weights are random. The plain network, clean-fid's resize before it, and the spatial features of sFID.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 import torch
 from ldm_eval_features import recipes
-from ldm_eval_features.extractor import NetworkExtractor
+from ldm_eval_features.extractor import NetworkExtractor, build
+from ldm_eval_features.inception import Inception2015, InceptionGraph, InceptionSpatial
+from ldm_eval_features.weights import StateDict, fill
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
+
+from ldm_eval.errors import ConfigError, DataError
 
 # One row per convolution of each block: (branch, [names of convolutions in order]); all SAME at stride 1 unless noted.
 A = [
@@ -81,8 +91,8 @@ def _op(x: Tensor, name: str, weights: Mapping[str, Tensor], same: bool = True) 
     return torch.relu((y - mean) / torch.sqrt(variance + 0.001) * gain + shift)
 
 
-def _reference(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    """``(N, 3, 299, 299) float64`` -> ``(N, 2048) float64``."""
+def _reference(x: Tensor, weights: Mapping[str, Tensor], until: str = "pool_3") -> Tensor:
+    """``(N, 3, 299, 299) float64`` -> ``(N, 2048) float64``, or the output of the block before ``until``."""
     x = _op(x, "Conv2d_1a_3x3/2", weights)
     x = _op(x, "Conv2d_2a_3x3", weights, same=False)
     x = _op(x, "Conv2d_2b_3x3", weights)
@@ -91,6 +101,8 @@ def _reference(x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     x = _op(x, "Conv2d_4a_3x3", weights, same=False)
     x = _op(x, "max/2", weights)
     for block, branches in BLOCKS:
+        if block == until:
+            return x
         outputs = []
         for branch in branches:
             y = x
@@ -132,3 +144,130 @@ def test_names_and_shapes_are_the_public_ones(inception_weights: dict[str, Tenso
     assert shapes["Mixed_7c.branch_pool.conv.weight"] == (192, 2048, 1, 1)
     assert shapes["fc.weight"] == (1008, 2048)
     assert shapes["fc.bias"] == (1008,)
+
+
+@pytest.fixture(scope="module")
+def clean(inception_weights: dict[str, Tensor]) -> NetworkExtractor:
+    return build(recipes.INCEPTION_2015_CLEAN, StateDict(inception_weights, published=True), "cpu")
+
+
+@pytest.fixture(scope="module")
+def spatial(inception_weights: dict[str, Tensor]) -> NetworkExtractor:
+    return build(recipes.INCEPTION_2015_SPATIAL, StateDict(inception_weights, published=True), "cpu")
+
+
+def _images(n: int, height: int = 32, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, 3, height, width), dtype=np.uint8)
+
+
+def _as_clean_fid(images: NDArray[np.uint8]) -> Tensor:
+    """clean-fid 0.1.35: each channel in mode F through Pillow's bicubic, clipped, ``x - 128``, ``/ 128``."""
+    resized = [
+        [Image.fromarray(channel.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC) for channel in image]
+        for image in images
+    ]
+    levels = np.stack([[np.asarray(channel).clip(0, 255) for channel in image] for image in resized])
+    return (torch.from_numpy(levels).double() - 128) / 128
+
+
+def test_clean_features_are_those_behind_pillows_resize(
+    clean: NetworkExtractor, inception: NetworkExtractor, inception_weights: dict[str, Tensor]
+) -> None:
+    images = _images(1, 40, 24)
+    expected = _reference(_as_clean_fid(images), inception_weights).numpy()
+    found = clean.extract(images)
+    assert np.abs(found.values - expected).max() <= 5e-6 * np.abs(expected).max()
+    logits = expected @ inception_weights["fc.weight"].double().T.numpy()
+    assert found.logits is not None
+    assert np.abs(found.logits - logits).max() <= 5e-6 * np.abs(logits).max()
+    assert np.abs(found.values - inception.extract(images).values).max() > 1e-3 * np.abs(expected).max()
+
+
+def test_spatial_features_are_the_first_channels_of_mixed_6_in_tensorflows_order(
+    spatial: NetworkExtractor, inception_weights: dict[str, Tensor]
+) -> None:
+    images = _images(2, 24, 40)
+    seen = recipes.INCEPTION_2015.preprocessing(torch.from_numpy(images)).double()
+    before = _reference(seen, inception_weights, until="Mixed_6d")
+    branch = _op(before, "Mixed_6d.branch1x1", inception_weights)
+    assert branch.shape == (2, 192, 17, 17)
+    expected = branch.permute(0, 2, 3, 1).numpy()[..., :7].reshape(2, -1)  # NHWC, as the evaluator of ADM
+    found = spatial.extract(images)
+    assert found.logits is None
+    assert found.values.shape == (2, 2023)
+    assert np.abs(found.values - expected).max() <= 5e-6 * np.abs(expected).max()
+
+
+def test_mirrored_images_are_told_apart_by_spatial_features_alone(spatial: NetworkExtractor) -> None:
+    ramp = np.zeros((1, 3, 64, 64), np.uint8)
+    ramp[..., :20] = 255
+    left, right = (spatial.extract(np.ascontiguousarray(one)).values for one in (ramp, ramp[..., ::-1]))
+    assert np.abs(left - right).max() > 0.01 * np.abs(left).max()
+
+
+def test_the_uses_share_weights_and_differ_in_fingerprint_and_name(
+    clean: NetworkExtractor, spatial: NetworkExtractor, inception: NetworkExtractor
+) -> None:
+    assert recipes.INCEPTION_2015_CLEAN.published == recipes.INCEPTION_2015_SPATIAL.published
+    assert recipes.INCEPTION_2015_CLEAN.published == recipes.INCEPTION_2015.published
+    assert len({one.info.fingerprint for one in (clean, spatial, inception)}) == 3
+    assert (clean.info.name, clean.info.resize) == ("inception-2015-clean", "bicubic-antialias-clipped-299")
+    assert (spatial.info.name, spatial.info.dimension, spatial.info.classes) == ("inception-2015-spatial", 2023, None)
+
+
+def test_the_spatial_network_stops_where_its_features_are(inception_weights: dict[str, Tensor]) -> None:
+    folded = _filled(InceptionSpatial, inception_weights)
+    folded.fold()
+    assert sum(p.numel() for p in folded.parameters()) < 0.4 * sum(w.numel() for w in inception_weights.values())
+
+
+def _filled(kind: type[InceptionGraph], weights: Mapping[str, Tensor]) -> InceptionGraph:
+    with torch.device("meta"):
+        network = kind()
+    fill(network, StateDict(weights, published=False), recipes.INCEPTION_2015.published)
+    return network
+
+
+@pytest.mark.parametrize("kind", [Inception2015, InceptionSpatial])
+def test_folding_and_fusing_change_rounding_alone(
+    kind: type[InceptionGraph], inception_weights: dict[str, Tensor]
+) -> None:
+    x = torch.randn(2, 3, 299, 299, generator=torch.Generator().manual_seed(2))
+    network = _filled(kind, inception_weights)
+    with torch.inference_mode():
+        before = network(x)
+        network.fold()
+        after = network(x)
+    assert (before - after).abs().max() < 5e-6 * before.abs().max()
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_tiny_grey_images_have_finite_features(
+    clean: NetworkExtractor, spatial: NetworkExtractor, inception: NetworkExtractor, side: int
+) -> None:
+    grey = np.repeat(np.arange(side * side, dtype=np.uint8).reshape(1, 1, side, side) * 60, 3, axis=1)
+    for extractor in (clean, spatial, inception):
+        values = extractor.extract(grey).values
+        assert np.isfinite(values).all()
+        assert np.ptp(values) > 0
+
+
+def test_batches_change_the_new_uses_by_rounding_alone(clean: NetworkExtractor, spatial: NetworkExtractor) -> None:
+    images = _images(5)
+    for extractor in (clean, spatial):
+        whole = extractor.extract(images).values
+        alone = np.concatenate([extractor.extract(image[None]).values for image in images])
+        assert (np.abs(whole - alone).max(axis=1) < 1e-5 * whole.max(axis=1)).all()
+
+
+def test_weights_of_another_network_are_refused_by_all_uses(inception_weights: dict[str, Tensor]) -> None:
+    changed = dict(inception_weights)
+    changed["Mixed_7c.extra"] = changed.pop("Mixed_7c.branch1x1.conv.weight")
+    for recipe in (recipes.INCEPTION_2015_CLEAN, recipes.INCEPTION_2015_SPATIAL):
+        with pytest.raises(ConfigError, match=r"missing \(Mixed_7c\.branch1x1\.conv\.weight\)"):
+            build(recipe, StateDict(changed, published=False), "cpu")
+
+
+def test_another_type_is_refused(spatial: NetworkExtractor) -> None:
+    with pytest.raises(DataError, match=r"images are \(N, 3, H, W\) uint8"):
+        spatial.extract(_images(1).astype(np.float32))
