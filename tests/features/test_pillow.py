@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ldm_eval_features.pillow import Fit, PillowPreparation, bicubic_weights, resize
+from ldm_eval_features.pillow import Fit, Kernel, PillowPreparation, fixed_point_weights, resize
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -51,8 +51,17 @@ def test_it_is_pillows_resize_at_any_size(height: int, width: int, tall: int, wi
     assert np.array_equal(found, _array(_resized(_pillow(images[0]), wide, tall)))
 
 
-def test_weights_add_up_to_one() -> None:
-    assert np.allclose(bicubic_weights(100, 37).sum(axis=1) / 2**22, 1.0, atol=1e-5)
+@settings(max_examples=40, deadline=None)
+@given(*[st.integers(1, 70)] * 4, st.integers(0, 2**31))
+def test_so_is_the_bilinear_one(height: int, width: int, tall: int, wide: int, seed: int) -> None:
+    images = _images(height, width, seed, 1)
+    found = resize(torch.from_numpy(images), tall, wide, "bilinear").numpy()[0]
+    assert np.array_equal(found, _array(_pillow(images[0]).resize((wide, tall), Image.Resampling.BILINEAR)))
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
+def test_weights_add_up_to_one(kernel: Kernel) -> None:
+    assert np.allclose(fixed_point_weights(100, 37, kernel).sum(axis=1) / 2**22, 1.0, atol=1e-5)
 
 
 def _expected(image: NDArray[np.uint8], fit: Fit, size: int) -> NDArray[np.uint8]:
