@@ -64,9 +64,9 @@ class SpreadRatio:
 def mean_pairwise_distance(features: Features, *, level: float = 0.95) -> MeanPairwiseDistance:
     """Mean of ``|x_i - x_j|`` over all pairs i < j.
 
-    The influence of a row is twice its mean distance to the others, centred: that is the jackknife, whose variance is
-    in expectation no less than the U-statistic's (it is ``2 s / n^2`` more, s the variance of the doubly centred
-    distances). Products are float64 on centred rows; a distance of an exact duplicate may read as 1e-8 of the set's
+    The influence of a row is ``2 (n - 1) / (n - 2)`` times its mean distance to the others, centred: that is the exact
+    jackknife, whose variance is in expectation no less than the U-statistic's (by about ``2 s / n^2``, s the variance
+    of the doubly centred distances). Products are float64 on centred rows; a distance of an exact duplicate may read as 1e-8 of the set's
     size instead of 0.
 
     Args:
@@ -94,7 +94,7 @@ def mean_pairwise_distance(features: Features, *, level: float = 0.95) -> MeanPa
                 sums[j : j + _TILE] += distances.sum(axis=0)
     means = sums / (n - 1)
     value = float(means.mean())
-    influence = 2.0 * (means - value)
+    influence = 2.0 * (n - 1) / (n - 2) * (means - value)
     reach = float(ndtri(0.5 + level / 2.0)) * math.sqrt(_variance_of_mean(influence))
     return MeanPairwiseDistance(value, n, Interval(max(0.0, value - reach), value + reach, level, ESTIMATOR), influence)
 
