@@ -66,8 +66,8 @@ def mean_pairwise_distance(features: Features, *, level: float = 0.95) -> MeanPa
 
     The influence of a row is ``2 (n - 1) / (n - 2)`` times its mean distance to the others, centred: that is the exact
     jackknife, whose variance is in expectation no less than the U-statistic's (by about ``2 s / n^2``, s the variance
-    of the doubly centred distances). Products are float64 on centred rows; a distance of an exact duplicate may read as 1e-8 of the set's
-    size instead of 0.
+    of the doubly centred distances). Products are float64 on centred rows; a distance of an exact duplicate may read
+    as 1e-8 of the set's size instead of 0.
 
     Args:
         features: ``(n, d)``, n >= 3, rows i.i.d.
