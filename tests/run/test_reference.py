@@ -79,6 +79,36 @@ def _by_features(measurement: Any) -> bool:
     return "extractor" in measurement.signature or "extractor_digest" in measurement.signature
 
 
+@pytest.fixture
+def _small_extractors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``single`` and ``double`` of a plugin made for tests."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.mark.usefixtures("_small_extractors")
+def test_several_extractors_lie_in_one_file(place: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue.discover((), ("spaces_plugin",))
+    path = tmp_path / "two.npz"
+    config = _config(place, plugin="spaces_plugin", extractor="single,double")
+    written = make_reference(str(place / "reference.npz"), path, config, catalogue, SilentProgress())
+    assert [info.name for info in written.extractors] == ["single", "double"]
+
+    def measure(reference: Path, extractor: str) -> dict[str, float]:
+        files = {"reference": str(reference), "reference_statistics": str(path)}
+        settings = {"suite": "spaces/everywhere,spaces/statistics", "plugin": "spaces_plugin", "extractor": extractor}
+        output = str(tmp_path / f"{reference.stem}-{extractor}")
+        chosen = _config(place, model=str(place / "samples.npz"), output=output, **settings, **files)
+        results = run(chosen, catalogue, SilentProgress(), policy_digest=None).results
+        return {f"{m.check} {m.name}": m.value for m in results.measurements}
+
+    values = measure(path, "single,double")
+    assert values == measure(place / "reference.npz", "single,double")
+    assert "spaces/everywhere mean@double" in values
+    assert values["spaces/everywhere mean@double"] == pytest.approx(2.0 * values["spaces/everywhere mean"], rel=1e-5)
+    turned = measure(path, "double,single")
+    assert turned["spaces/everywhere mean"] == values["spaces/everywhere mean@double"]
+
+
 def test_checks_that_look_at_pixels_say_what_they_lack_and_none_crashes(evaluate: Callable[..., Results]) -> None:
     done = evaluate("all", "all", reference="reference.ref.npz", holdout="holdout.ref.npz", data="training.ref.npz")
     outcomes = {record.check: record.outcome for record in done.checks}
