@@ -1,8 +1,8 @@
 """Pillow's bicubic and bilinear resize of 8-bit images, to the bit, as matrix products on any device.
 
-DINOv2, CLIP and SSCD are fed by pipelines that resize with Pillow and so round to whole grey levels, twice: after the pass
-along rows and after the pass along columns. Pillow works in fixed point with 22 fractional bits; every number of it is
-an integer below 2^53, so float64 products give exactly its result in any order of summation.
+DINOv2, CLIP and SSCD are fed by pipelines that resize with Pillow and so round to whole grey levels, twice: after the
+pass along rows and after the pass along columns. Pillow works in fixed point with 22 fractional bits; every number of
+it is an integer below 2^53, so float64 products give exactly its result in any order of summation.
 
 Rows come first, always. Pillow did so for as long as these pipelines existed; version 13 takes the columns first where
 an image loses height and gains width, which moves single levels (never for square images).
