@@ -6,7 +6,14 @@ from scipy.special import bdtr, bdtrc
 
 from ldm_eval.errors import DataError
 from ldm_eval.stats import kernels
-from ldm_eval.stats.kernels import kernel_distance, kernel_permutation_p_value, polynomial_mmd_of_gaussians
+from ldm_eval.stats.kernels import (
+    GaussianKernel,
+    kernel_distance,
+    kernel_permutation_p_value,
+    polynomial_mmd_of_gaussians,
+    unit_rows,
+)
+from ldm_eval.stats.paired import Contributed, contributed_variance, paired_difference
 
 
 def draw(n: int, m: int, d: int, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -117,3 +124,82 @@ def test_permutation_p_value_is_uniform_on_the_null_and_small_off_it() -> None:
 def test_bad_input_is_refused_by_name(x: np.ndarray, y: np.ndarray, match: str) -> None:
     with pytest.raises(DataError, match=match):
         kernel_distance(x, y)
+
+
+def cmmd_by_definition(x: np.ndarray, y: np.ndarray) -> float:
+    """1000 MMD^2, bandwidth 10, every pair counted: as the published code has it."""
+
+    def mean_kernel(a: np.ndarray, b: np.ndarray) -> float:
+        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
+        return float(np.exp(-squares / 200.0).mean())
+
+    return 1000.0 * (mean_kernel(x, x) + mean_kernel(y, y) - 2.0 * mean_kernel(x, y))
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(40, 60, 12), (100, 80, 768)])
+def test_the_biased_gaussian_distance_is_the_published_one(n: int, m: int, d: int) -> None:
+    x, y = (unit_rows(rows.astype(np.float32)) for rows in draw(n, m, d, 0.3))
+    found = kernel_distance(x, y, kernel=GaussianKernel(10.0))
+    expected = cmmd_by_definition(x.astype(np.float64), y.astype(np.float64))
+    assert 1000 * found.biased == pytest.approx(expected, rel=1e-6)
+    assert found.value < found.biased
+
+
+def test_points_at_an_angle_have_the_gaussian_distance_of_that_angle() -> None:
+    for angle in (0.3, 1.0, 2.5):
+        x = np.tile([1.0, 0.0], (10, 1))
+        y = np.tile([np.cos(angle), np.sin(angle)], (12, 1))
+        found = kernel_distance(x, y, kernel=GaussianKernel(10.0))
+        exact = 2.0 - 2.0 * np.exp(-(1.0 - np.cos(angle)) / 100.0)
+        assert found.value == pytest.approx(exact, rel=1e-9)
+        assert found.biased == pytest.approx(exact, rel=1e-9)
+        assert found.standard_error == pytest.approx(0.0, abs=1e-8)
+
+
+def test_the_published_polynomial_distance_of_a_set_to_itself_is_zero() -> None:
+    x, _ = draw(50, 50, 8)
+    for kernel, rows in ((kernels.CUBIC, x), (GaussianKernel(), unit_rows(x))):
+        assert kernel_distance(rows, rows, kernel=kernel).biased == pytest.approx(0.0, abs=1e-10)
+
+
+def test_unit_rows_have_length_one_and_rows_of_zeros_are_refused() -> None:
+    x = draw(30, 30, 5)[0].astype(np.float32) * 1e3
+    assert np.allclose(np.linalg.norm(unit_rows(x), axis=1), 1.0, atol=1e-6)
+    x[7] = 0
+    with pytest.raises(DataError, match="first: row 7"):
+        unit_rows(x)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_contributions_have_the_first_order_variance_and_twice_the_second(shift: float) -> None:
+    found = kernel_distance(*draw(150, 220, 16, shift))
+    variance = contributed_variance(found.influence_x) + contributed_variance(found.influence_y)
+    assert variance == pytest.approx(found.first_order + 2.0 * found.second_order, rel=0.02)
+    assert variance >= 0.999 * found.standard_error**2
+
+
+@pytest.mark.parametrize("kernel", [kernels.CUBIC, GaussianKernel(10.0)], ids=["cubic", "gaussian"])
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_two_models_on_shared_noise_differ_by_what_the_paired_interval_says(
+    kernel: kernels.Kernel, shift: float
+) -> None:
+    # the second model is the first, shifted a little more; both share seeds and reference
+    values, errors, unpaired = [], [], []
+    for seed in range(120):
+        rng = np.random.default_rng((seed, 9))
+        noise, real = rng.standard_normal((2, 120, 12))
+        sets = [1.0 + shift + noise, 1.0 + shift + 0.1 + noise + 0.2 * rng.standard_normal(noise.shape), 1.0 + real]
+        if isinstance(kernel, GaussianKernel):
+            sets = [unit_rows(one) for one in sets]
+        one, other = (kernel_distance(samples, sets[2], kernel=kernel) for samples in sets[:2])
+        first, second = (
+            Contributed(each.value, {"samples": each.influence_x, "reference": each.influence_y})
+            for each in (one, other)
+        )
+        found = paired_difference(first, second, ("samples", "reference"))
+        values.append(found.value)
+        errors.append(found.standard_error)
+        unpaired.append(found.unpaired_error)
+    ratio = float(np.sqrt(np.mean(np.square(errors))) / np.std(values, ddof=1))
+    assert 0.85 < ratio < 1.6  # near the null up to sqrt(2): the second order counts twice
+    assert np.mean(unpaired) > 1.2 * np.mean(errors)
