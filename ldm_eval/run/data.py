@@ -69,8 +69,8 @@ def load_images(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
     """
     if is_reference(DataRef(text).path):
         raise DataError(
-            f"{what} '{text}' is a reference file: features without their images, and here the images are needed. "
-            "Name the folder, zip or npz that it was made of."
+            f"{what} '{text}': this is a reference file, features without their images, and here the images are "
+            "needed. Name the folder, zip or npz that it was made of."
         )
     spec, split = find_dataset(text, catalogue, what=what)
     with blamed_on(f"{what} '{text}': the dataset '{spec.name}'"):
@@ -90,8 +90,8 @@ def load_real(text: str, catalogue: Catalogue, *, what: str) -> ImageSet:
     if reference.statistics_only:
         names = ", ".join(one.info.name for one in reference.extracted)
         raise DataError(
-            f"{what} '{text}' holds statistics only (of {names}), without the features of each image. Name it with "
-            "--reference-statistics, or make one without --statistics-only."
+            f"{what} '{text}': this file holds statistics only (of {names}), without the features of each image. Name "
+            "it with --reference-statistics, or make one without --statistics-only."
         )
     return reference.images
 
