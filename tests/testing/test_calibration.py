@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.special import bdtr, bdtrc
 
-from ldm_eval.api import Alarm, CheckSpec, PhantomCase
+from ldm_eval.api import Alarm, CheckSpec, PhantomCase, Phantoms
 from ldm_eval.errors import ConfigError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.stats.proportions import clopper_pearson
@@ -24,6 +25,7 @@ from ldm_eval.testing.calibration import (
     estimated_seconds,
     instrument_names,
 )
+from ldm_eval.testing.conformance import CaseRun, CaseTally, rate_problems
 from ldm_eval.testing.diffusion_instruments import INSTRUMENTS
 
 PLUGIN = "trial_plugin"
@@ -207,3 +209,27 @@ def test_every_sampler_schedule_and_prediction_has_a_row() -> None:
 def test_a_calibration_that_proves_nothing_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(how(), **change)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "missed", "false", "noticed"), [(20, 14, 6, 0.58), (100, 86, 14, 0.81), (1000, 926, 74, 0.91)]
+)
+def test_the_counts_that_fail_are_those_of_the_page(seeds: int, missed: int, false: int, noticed: float) -> None:
+    """docs/calibration.md: which counts reject 95 and 5 %, and which true rates are then noticed in nine of ten."""
+
+    case = PhantomCase("a:b", "x", {}, 1.0)
+    phantoms = Phantoms("x", Alarm("low", ">", 0.0), case, case, power=0.95, false_alarms=0.05)
+
+    def told(alarms: int, false_alarms: int, covered: int) -> int:
+        caught, left = (
+            CaseRun(CaseTally("x", seeds, count, 0, 1.0, held), (0.95,) * seeds, ())
+            for count, held in ((alarms, covered), (false_alarms, seeds))
+        )
+        return len(list(rate_problems(phantoms, caught, left)))
+
+    assert told(missed + 1, false - 1, missed + 1) == 0
+    assert told(missed, false - 1, missed + 1) == 1
+    assert told(missed + 1, false, missed + 1) == 1
+    assert told(missed + 1, false - 1, missed) == 1
+    assert bdtr(missed, seeds, noticed) >= 0.9 > bdtr(missed, seeds, noticed + 0.01)
+    assert bdtrc(false - 1, seeds, 1 - noticed) >= 0.9 > bdtrc(false - 1, seeds, 0.99 - noticed)
