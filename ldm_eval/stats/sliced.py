@@ -26,7 +26,7 @@ Features = NDArray[np.float32] | NDArray[np.float64]
 ESTIMATOR = "influence function over images and spread over directions; covers the expected distance at this set size"
 """What the interval is about. The distance itself is biased upward at finite n: see docs/checks."""
 
-_CELLS = 2_000_000
+_CELLS = 8_000_000
 """Projections of one set that are held at a time."""
 _ROWS = 4096
 """Rows that are converted to float64 at a time."""

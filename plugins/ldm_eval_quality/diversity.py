@@ -27,6 +27,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.spread import MeanPairwiseDistance, mean_pairwise_distance, spread_ratio
+from ldm_eval_quality.chosen_rows import among_all, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 
 __all__ = ["FeatureDiversityCheck"]
@@ -48,9 +49,7 @@ class _Spread:
 
     def contributions(self, total: int, factor: float) -> NDArray[np.float64]:
         """``factor`` times the influence of each of ``total`` images; NaN for those that were not used."""
-        out = np.full(total, np.nan)
-        out[self.rows] = factor * self.distance.influence
-        return out
+        return among_all(total, self.rows, factor * self.distance.influence)
 
 
 @final
@@ -102,7 +101,7 @@ class FeatureDiversityCheck:
 def _spread(evidence: Evidence, role: Role) -> _Spread:
     features = usable_features(evidence, role)
     rows = subset(len(features), _MOST, evidence.rng(f"subset of {role}"))
-    return _Spread(mean_pairwise_distance(features[rows]), rows)
+    return _Spread(mean_pairwise_distance(chosen(features, rows)), rows)
 
 
 def _ratio(evidence: Evidence, samples: _Spread, reference: _Spread) -> Measurement:

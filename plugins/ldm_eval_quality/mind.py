@@ -29,6 +29,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.sliced import SlicedDifference, SlicedDistance, difference, sliced_distance, unit_directions
+from ldm_eval_quality.chosen_rows import among_all, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import sliced_name
 
@@ -40,7 +41,7 @@ Index = NDArray[np.int64]
 _UNIT = "squared feature distance x 3"
 _DIRECTIONS = 1000
 _FACTORY = "ldm_eval_quality.phantoms:gaussian"
-_SIZES: Mapping[str, int | float | str] = {"check": "quality/mind", "dimension": 16, "n": 300, "m": 600}
+_SIZES: Mapping[str, int | float | str] = {"check": "quality/mind", "dimension": 16, "n": 200, "m": 400}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,17 +132,17 @@ def _compare(evidence: Evidence, role: Role, size: int, directions: Array) -> _C
     samples, real = usable_features(evidence, "samples"), usable_features(evidence, role)
     mine = subset(len(samples), size, evidence.rng("samples"))
     theirs = subset(len(real), size, evidence.rng(f"subset of {role}"))
-    return _Compared(sliced_distance(samples[mine], real[theirs], directions), mine, theirs)
+    return _Compared(sliced_distance(chosen(samples, mine), chosen(real, theirs), directions), mine, theirs)
 
 
 def _floor(evidence: Evidence, directions: Array) -> _Floor:
     """Part the reference in two; measure real and generated images against the second part at one size."""
     samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
     parts = disjoint_parts(len(reference), len(samples), evidence.rng("parts of the reference"))
-    chosen = subset(len(samples), len(parts.first), evidence.rng("samples for the floor"))
+    mine = subset(len(samples), len(parts.first), evidence.rng("samples for the floor"))
     other = reference[parts.second]
     real = _Compared(sliced_distance(reference[parts.first], other, directions), parts.first, parts.second)
-    matched = _Compared(sliced_distance(samples[chosen], other, directions), chosen, parts.second)
+    matched = _Compared(sliced_distance(chosen(samples, mine), other, directions), mine, parts.second)
     return _Floor(matched, real, difference(matched.distance, real.distance, shared="y"))
 
 
@@ -164,8 +165,8 @@ def _keep(evidence: Evidence, name: str, headline: _Compared, floor: _Floor) -> 
     evidence.keep_contributions(
         name,
         {
-            "samples": _spread(sample_count, headline.samples, distance.influence_x),
-            "reference": _spread(real_count, headline.real, distance.influence_y),
+            "samples": among_all(sample_count, headline.samples, distance.influence_x),
+            "reference": among_all(real_count, headline.real, distance.influence_y),
         },
     )
     matched, real = floor.matched.distance, floor.real.distance
@@ -175,16 +176,10 @@ def _keep(evidence: Evidence, name: str, headline: _Compared, floor: _Floor) -> 
     evidence.keep_contributions(
         f"{name}_excess",
         {
-            "samples": _spread(sample_count, floor.matched.samples, matched.influence_x),
-            "reference": _spread(real_count, rows, of_parts),
+            "samples": among_all(sample_count, floor.matched.samples, matched.influence_x),
+            "reference": among_all(real_count, rows, of_parts),
         },
     )
-
-
-def _spread(total: int, rows: Index, values: Array) -> Array:
-    out = np.full(total, np.nan)
-    out[rows] = values
-    return out
 
 
 def _reported(

@@ -29,6 +29,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.vendi import ORDERS, VendiRatio, VendiScore, vendi_ratio, vendi_scores
+from ldm_eval_quality.chosen_rows import among_all, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 
 __all__ = ["VendiScoreCheck"]
@@ -131,8 +132,8 @@ def _compare(evidence: Evidence) -> _Compared:
     theirs = subset(len(reference), size, evidence.rng("reference"))
     parts = disjoint_parts(len(reference), size, evidence.rng("parts of the reference"))
     return _Compared(
-        samples=vendi_scores(samples[mine], ORDERS),
-        reference=vendi_scores(reference[theirs], ORDERS),
+        samples=vendi_scores(chosen(samples, mine), ORDERS),
+        reference=vendi_scores(chosen(reference, theirs), ORDERS),
         sample_rows=mine,
         reference_rows=theirs,
         parts=(vendi_scores(reference[parts.first], ORDERS), vendi_scores(reference[parts.second], ORDERS)),
@@ -147,7 +148,7 @@ def _of_companions(evidence: Evidence, compared: _Compared) -> Mapping[Role, Sco
         if evidence.images(role).digest != digest:
             features = usable_features(evidence, role)
             rows = subset(len(features), size, evidence.rng(f"subset of {role}"))
-            found[role] = vendi_scores(features[rows], ORDERS)
+            found[role] = vendi_scores(chosen(features, rows), ORDERS)
     return found
 
 
@@ -157,11 +158,13 @@ def _ratio(evidence: Evidence, order: float, compared: _Compared) -> Measurement
     evidence.keep_contributions(
         _RATIO,
         {
-            "samples": _spread(
-                evidence, "samples", compared.sample_rows, ratio.value * compared.samples[order].influence
+            "samples": among_all(
+                len(evidence.images("samples")), compared.sample_rows, ratio.value * compared.samples[order].influence
             ),
-            "reference": _spread(
-                evidence, "reference", compared.reference_rows, -ratio.value * compared.reference[order].influence
+            "reference": among_all(
+                len(evidence.images("reference")),
+                compared.reference_rows,
+                -ratio.value * compared.reference[order].influence,
             ),
         },
     )
@@ -188,7 +191,7 @@ def _ratio(evidence: Evidence, order: float, compared: _Compared) -> Measurement
 def _score(evidence: Evidence, order: float, compared: _Compared) -> Measurement:
     score = compared.samples[order]
     real = compared.reference[order].value
-    influence = _spread(evidence, "samples", compared.sample_rows, score.value * score.influence)
+    influence = among_all(len(evidence.images("samples")), compared.sample_rows, score.value * score.influence)
     evidence.keep_contributions(_SCORE, {"samples": influence})
     return evidence.measurement(
         _SCORE,
@@ -205,15 +208,6 @@ def _score(evidence: Evidence, order: float, compared: _Compared) -> Measurement
         ),
         order=_NAMES[order],
     )
-
-
-def _spread(
-    evidence: Evidence, role: Role, rows: NDArray[np.int64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """``values`` of the images at ``rows`` among all images of the role; NaN for those that were not used."""
-    out = np.full(len(evidence.images(role)), np.nan)
-    out[rows] = values
-    return out
 
 
 def _table(compared: _Compared, others: Mapping[Role, Scores]) -> Table:
