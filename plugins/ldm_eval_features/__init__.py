@@ -1,4 +1,4 @@
-"""Feature extractors: EfficientNet-Lite0 (embedded), Inception-2015, DINOv2, CLIP."""
+"""Feature extractors: EfficientNet-Lite0 (embedded), Inception-2015, DINOv2, CLIP, SSCD."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def _inception_2015_spatial(context: ExtractorContext) -> FeatureExtractor:
     return load_inception_2015_spatial(context)
 
 
+def _sscd(context: ExtractorContext) -> FeatureExtractor:
+    from ldm_eval_features.recipes import load_sscd
+
+    return load_sscd(context)
+
+
 @hookimpl
 def ldm_eval_extractors() -> list[ExtractorSpec]:
     """Every network; the first is the default and needs no network connection."""
@@ -61,4 +67,10 @@ def ldm_eval_extractors() -> list[ExtractorSpec]:
             load=_inception_2015_spatial,
         ),
         *vision_transformer_specs(),
+        ExtractorSpec(
+            name="sscd",
+            summary="SSCD (disc_mixup), for finding copies: 512 features of length 1; fetched once (99 MB), or a file",
+            licence="MIT",
+            load=_sscd,
+        ),
     ]

