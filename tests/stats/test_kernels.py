@@ -38,16 +38,6 @@ def test_equals_the_definition(n: int, m: int, d: int) -> None:
     assert kernel_distance(x, y).value == pytest.approx(by_definition(x, y), rel=1e-11)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_equals_torchmetrics_with_one_subset_of_everything() -> None:
-    import torch
-    from torchmetrics.image.kid import poly_mmd
-
-    x, y = draw(120, 120, 64, 0.2)
-    theirs = float(poly_mmd(torch.from_numpy(x), torch.from_numpy(y)))
-    assert kernel_distance(x, y).value == pytest.approx(theirs, rel=1e-9)
-
-
 def test_float32_products_agree_with_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     x, y = (np.abs(rng.standard_normal((600, 1280))).astype(np.float32) for _ in range(2))
