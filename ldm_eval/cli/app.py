@@ -13,6 +13,7 @@ from typer.main import get_command
 from ldm_eval.cli import (
     calibrate,
     card,
+    compare,
     doctor,
     gate,
     listing,
@@ -77,6 +78,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "card": card.card,
     "plan": plan_policy.plan,
     "show": show.show,
+    "compare": compare.compare,
     "train": train.train,
     "sample": sample.sample,
     "reference": reference.reference,

@@ -7,7 +7,7 @@ import itertools
 import math
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["FigureFile", "draw_figure", "figure_files", "sample_grid"]
+__all__ = ["FigureFile", "draw_figure", "drawn_on_axes", "figure_files", "sample_grid"]
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours: told apart by people with the common forms of colour blindness."""
@@ -81,20 +81,28 @@ def draw_figure(figure: Figure) -> bytes:
     Raises:
         EvidenceError: when its series do not fit together or it is of a kind that cannot be drawn.
     """
+    _refuse_misfits(figure)
+
+    def draw(axes: Axes) -> None:
+        _DRAWERS[figure.kind](axes, figure.series)
+        _finish(axes, figure)
+
+    return drawn_on_axes(draw, _SIZE_INCHES)
+
+
+def drawn_on_axes(draw: Callable[[Axes], None], size: tuple[float, float]) -> bytes:
+    """The PNG of what ``draw`` puts on empty axes of this size in inches; the same drawing gives the same bytes."""
     import matplotlib
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    _refuse_misfits(figure)
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("ignore")  # a glyph the font lacks is drawn as a box; that is no reason to fail
         matplotlib.style.use(["default", _STYLE])  # whatever matplotlibrc the user has
-        canvas = Canvas(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
+        canvas = Canvas(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(canvas)
-        axes = canvas.add_subplot()
-        _DRAWERS[figure.kind](axes, figure.series)
-        _finish(axes, figure)
+        draw(canvas.add_subplot())
         stream = io.BytesIO()
         canvas.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

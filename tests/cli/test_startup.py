@@ -5,12 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ldm_eval
 from ldm_eval.cli.listing import KINDS
+from ldm_eval.store.results import Results, save_results
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -51,6 +53,13 @@ def _loaded(arguments: list[str], folder: Path) -> str:
 )
 def test_light_commands_load_neither_torch_nor_other_heavy_libraries(arguments: list[str], tmp_path: Path) -> None:
     stderr = _loaded(arguments, tmp_path)
+    assert "EXIT 0" in stderr
+    assert "LOADED []" in stderr
+
+
+def test_compare_loads_no_torch(folder: Path, results: Results) -> None:
+    save_results(replace(results, partial=False), folder)
+    stderr = _loaded(["compare", str(folder), str(folder)], folder)
     assert "EXIT 0" in stderr
     assert "LOADED []" in stderr
 
