@@ -8,7 +8,8 @@ Comparisons of a distance with a radius that float32 cannot decide are decided a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,21 @@ MEAN_ESTIMATOR = "normal, leave-one-out over both sets"
 
 @dataclass(frozen=True, slots=True)
 class ManifoldShare:
-    """One number about the overlap, with its interval at these set sizes."""
+    """One number about the overlap, with its interval at these set sizes.
+
+    Attributes:
+        value: Point estimate.
+        standard_error: Of it, both sets random.
+        interval: Two-sided.
+        influence_real: ``(n_real,)``, what each real row adds to it (mean 0), as the interval counts it.
+        influence_generated: ``(n_generated,)``, the same for the generated rows.
+    """
 
     value: float
     standard_error: float
     interval: Interval
+    influence_real: Array = field(compare=False, repr=False)
+    influence_generated: Array = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +130,12 @@ def manifold_overlap(real: Features, generated: Features, *, k: int = 5, level: 
     by_real, by_generated = _covers(left, right)
     n, m = len(generated), len(real)
     counts = by_real.per_point / k
-    of_balls = m * float(np.var(_loss_of_ball(by_real, right.neighbours), ddof=1)) / (k * n) ** 2
-    density_variance = float(np.var(counts, ddof=1)) / n + of_balls
+    of_balls = _loss_of_ball(by_real, right.neighbours) * (m / (k * n))
     return ManifoldOverlap(
-        precision=_share(by_real.per_point > 0, by_real.only_ball, level),
-        recall=_share(by_generated.per_point > 0, by_generated.only_ball, level),
-        density=_mean(float(counts.mean()), density_variance, level),
-        coverage=_share(by_real.per_ball > 0, by_real.only_point, level),
+        precision=_share(by_real.per_point > 0, by_real.only_ball, level, judged="generated"),
+        recall=_share(by_generated.per_point > 0, by_generated.only_ball, level, judged="real"),
+        density=_mean(float(counts.mean()), counts, of_balls, level),
+        coverage=_share(by_real.per_ball > 0, by_real.only_point, level, judged="real"),
         k=k,
         n_real=m,
         n_generated=n,
@@ -212,8 +222,8 @@ class _Counter:
         )
 
 
-def _share(hits: Mask, lost: Counts, level: float) -> ManifoldShare:
-    """Share of ``hits``; ``lost``: hits that would be gone without each member of the other set."""
+def _share(hits: Mask, lost: Counts, level: float, judged: Literal["real", "generated"]) -> ManifoldShare:
+    """Share of ``hits`` among the ``judged`` set; ``lost``: hits gone without each member of the other set."""
     n, count = len(hits), int(hits.sum())
     value = count / n
     binomial = value * (1.0 - value) / n
@@ -224,13 +234,21 @@ def _share(hits: Mask, lost: Counts, level: float) -> ManifoldShare:
     low = 0.0 if count == 0 else float(betaincinv(successes, failures + 1.0, tail))
     high = 1.0 if count == n else float(betaincinv(successes + 1.0, failures, 1.0 - tail))
     error = math.sqrt(binomial + other)
-    return ManifoldShare(value, error, Interval(min(low, value), max(high, value), level, SHARE_ESTIMATOR))
+    own: Array = hits.astype(np.float64) - value
+    theirs: Array = (lost.astype(np.float64) - float(lost.mean())) * (len(lost) / n)
+    real, generated = (own, theirs) if judged == "real" else (theirs, own)
+    interval = Interval(min(low, value), max(high, value), level, SHARE_ESTIMATOR)
+    return ManifoldShare(value, error, interval, real, generated)
 
 
-def _mean(value: float, variance: float, level: float) -> ManifoldShare:
-    error = math.sqrt(variance)
+def _mean(value: float, counts: Array, of_balls: Array, level: float) -> ManifoldShare:
+    """Mean of ``counts`` over generated rows; ``of_balls``: what each real row adds to it."""
+    error = math.sqrt(float(np.var(counts, ddof=1)) / len(counts) + float(np.var(of_balls, ddof=1)) / len(of_balls))
     reach = float(ndtri(0.5 + level / 2.0)) * error
-    return ManifoldShare(value, error, Interval(max(0.0, value - reach), value + reach, level, MEAN_ESTIMATOR))
+    interval = Interval(max(0.0, value - reach), value + reach, level, MEAN_ESTIMATOR)
+    of_real: Array = of_balls - float(of_balls.mean())
+    of_generated: Array = counts - value
+    return ManifoldShare(value, error, interval, of_real, of_generated)
 
 
 def _validate(real: Features, generated: Features, k: int) -> None:

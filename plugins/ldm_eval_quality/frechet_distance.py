@@ -29,10 +29,14 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
 from ldm_eval.stats.resampling import disjoint_parts, subset
+from ldm_eval_quality.contributions import at_rows, joined
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import frechet_name
 
 __all__ = ["FrechetDistanceCheck"]
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 _UNIT = "squared feature distance"
 _FACTORY = "ldm_eval_quality.phantoms:gaussian"
@@ -41,11 +45,25 @@ _SIZES: Mapping[str, int | float | str] = {"check": "quality/frechet_distance", 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Floor:
-    """The distance between two disjoint parts of the reference, and of as many samples to one of these parts."""
+    """The distance between two disjoint parts of the reference, and of as many samples to one of these parts.
+
+    ``chosen`` samples and the ``first`` part are each compared with the ``rest`` of the reference: row numbers.
+    """
 
     real: FrechetDistance
     matched: FrechetDistance
     excess: FrechetDifference
+    chosen: Index
+    first: Index
+    rest: Index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Companion:
+    """The distance to the images at ``rows`` of training or holdout."""
+
+    distance: FrechetDistance
+    rows: Index
 
 
 @final
@@ -88,7 +106,8 @@ class FrechetDistanceCheck:
         samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
         headline = frechet_distance(samples, reference)
         floor = _floor(evidence, samples, reference)
-        others = _to_companions(evidence, samples, headline)
+        companions_found = _to_companions(evidence, samples, headline)
+        others = {role: found.distance for role, found in companions_found.items()}
         findings = _against_reference(evidence, name, headline, floor, repeats_note(reference))
         twins = [role for role in others if _same_set(evidence, role) and others[role].m == headline.m]
         for role, distance in others.items():
@@ -97,6 +116,7 @@ class FrechetDistanceCheck:
         if len(others) == 2:
             findings.append(_gap(evidence, f"{name}_gap", others))
         shown = {role: distance for role, distance in others.items() if role not in twins}
+        _keep(evidence, name, headline, floor, companions_found)
         rows: dict[str, FrechetDistance] = {f"samples – reference{_also(twins)}": headline}
         rows |= {f"samples – {role}": distance for role, distance in shown.items()}
         rows |= {"samples – part of reference": floor.matched, "real – real (floor)": floor.real}
@@ -112,24 +132,50 @@ def _floor(evidence: Evidence, samples: NDArray[np.float32], reference: NDArray[
     chosen = subset(len(samples), size, evidence.rng("samples for the floor"))
     real = frechet_distance(reference[first], reference[rest])
     matched = frechet_distance(samples[chosen], reference[rest])
-    return _Floor(real, matched, difference(matched, real, shared="y"))
+    return _Floor(real, matched, difference(matched, real, shared="y"), chosen, first, rest)
 
 
 def _to_companions(
     evidence: Evidence, samples: NDArray[np.float32], headline: FrechetDistance
-) -> dict[Role, FrechetDistance]:
+) -> dict[Role, _Companion]:
     """Distances to training and holdout, each cut to the size of the smaller one so that their bias is the same."""
     roles = companions(evidence)
     size = min((len(evidence.images(role)) for role in roles), default=0)
-    found: dict[Role, FrechetDistance] = {}
+    found: dict[Role, _Companion] = {}
     for role in roles:
         if _same_set(evidence, role) and size == headline.m:
-            found[role] = headline
+            found[role] = _Companion(headline, np.arange(size, dtype=np.int64))
             continue
         features = usable_features(evidence, role)
         rows = subset(len(features), size, evidence.rng(f"subset of {role}"))
-        found[role] = frechet_distance(samples, features[rows])
+        found[role] = _Companion(frechet_distance(samples, features[rows]), rows)
     return found
+
+
+def _keep(
+    evidence: Evidence, name: str, headline: FrechetDistance, floor: _Floor, others: Mapping[Role, _Companion]
+) -> None:
+    """Keep what each image contributes to every distance; where rows serve both sides of a difference, their sum."""
+    n, m = headline.n, headline.m
+    chosen = at_rows(floor.matched.influence_x, floor.chosen, n)
+    rest = floor.matched.influence_y - floor.real.influence_y
+    parts = joined(rest, floor.rest, -floor.real.influence_x, floor.first, m)
+    kept: dict[str, dict[Role, Array]] = {
+        name: {"samples": headline.influence_x, "reference": headline.influence_y},
+        f"{name}_matched": {"samples": chosen, "reference": at_rows(floor.matched.influence_y, floor.rest, m)},
+        f"{name}_excess": {"samples": chosen, "reference": parts},
+    }
+    placed = {
+        role: at_rows(one.distance.influence_y, one.rows, len(evidence.images(role))) for role, one in others.items()
+    }
+    for role, one in others.items():
+        if one.distance is not headline:  # else it is the headline, and reported once
+            kept[f"{name}_to_{role}"] = {"samples": one.distance.influence_x, role: placed[role]}
+    if len(others) == 2:
+        apart = others["holdout"].distance.influence_x - others["training"].distance.influence_x
+        kept[f"{name}_gap"] = {"samples": apart, "holdout": placed["holdout"], "training": -placed["training"]}
+    for called, contributions in kept.items():
+        evidence.keep_contributions(called, contributions)
 
 
 def _reported(

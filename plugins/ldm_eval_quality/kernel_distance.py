@@ -24,7 +24,7 @@ from ldm_eval.api import (
     Series,
     Table,
 )
-from ldm_eval.stats.kernels import KernelDistance, kernel_distance, kernel_permutation_p_value
+from ldm_eval.stats.kernels import CUBIC, KernelDistance, kernel_distance, kernel_permutation_p_value
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import kernel_name
@@ -80,10 +80,11 @@ class KernelDistanceCheck:
             if evidence.images(role).digest != digest:
                 found[role] = kernel_distance(samples, usable_features(evidence, role))
         p_value = _p_value(evidence, samples, reference)
-        findings: list[Finding] = [
-            _measurement(evidence, name if role == "reference" else f"{name}_to_{role}", role, distance, floor, p_value)
-            for role, distance in found.items()
-        ]
+        findings: list[Finding] = []
+        for role, distance in found.items():
+            called = name if role == "reference" else f"{name}_to_{role}"
+            findings.append(_measurement(evidence, called, role, distance, floor, p_value))
+            evidence.keep_contributions(called, {"samples": distance.influence_x, role: distance.influence_y})
         return [*findings, _table(name, found, floor, p_value), _figure(name, found, floor)]
 
 
@@ -116,7 +117,7 @@ def _measurement(
         uses_extractor=True,
         floor=floor.value,
         note=note,
-        kernel="(x.y/d + 1)^3",
+        kernel=CUBIC.name,
     )
 
 

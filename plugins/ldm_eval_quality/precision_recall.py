@@ -20,12 +20,14 @@ from ldm_eval.api import (
     PhantomCase,
     Phantoms,
     Planning,
+    Role,
     Series,
     Table,
 )
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.manifolds import ManifoldOverlap, ManifoldShare, manifold_overlap
 from ldm_eval.stats.resampling import disjoint_parts, subset
+from ldm_eval_quality.contributions import at_rows
 from ldm_eval_quality.feature_sets import MINIMUM, refusal, repeats_note, usable_features
 
 __all__ = ["PrecisionRecallCheck"]
@@ -70,9 +72,16 @@ class PrecisionRecallCheck:
             return refused
         samples, reference = usable_features(evidence, "samples"), usable_features(evidence, "reference")
         size = min(len(samples), len(reference))
-        generated = samples[subset(len(samples), size, evidence.rng("samples"))]
-        real = reference[subset(len(reference), size, evidence.rng("reference"))]
+        of_samples = subset(len(samples), size, evidence.rng("samples"))
+        of_reference = subset(len(reference), size, evidence.rng("reference"))
+        generated, real = samples[of_samples], reference[of_reference]
         overlap = manifold_overlap(real, generated, k=k)
+        for name, share in _pairs(overlap).items():
+            kept: dict[Role, NDArray[np.float64]] = {
+                "samples": at_rows(share.influence_generated, of_samples, len(samples)),
+                "reference": at_rows(share.influence_real, of_reference, len(reference)),
+            }
+            evidence.keep_contributions(name, kept)
         floor = _real_overlap(evidence, reference, real, k)
         findings = [
             _measurement(evidence, name, getattr(overlap, name), getattr(floor, name), overlap, floor)

@@ -114,6 +114,10 @@ class ReconstructionDistanceCheck:
         name = reconstruction_name(evidence.extractor())
         distance = _distance(images, made, evidence.rng("halves"))
         errors = _pixel_errors(evidence)
+        # image and reconstruction are one draw: what a pair adds stands at its image
+        pairs = distance.whole.influence_x + distance.whole.influence_y
+        evidence.keep_contributions(name, {"holdout": pairs})
+        evidence.keep_contributions("reconstruction_error", {"holdout": errors - errors.mean()})
         return [
             _reported(evidence, name, distance),
             _pixel_error(evidence, errors),
