@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ __all__ = ["REFERENCE_VERSION", "Extracted", "Reference", "is_reference", "read_
 
 REFERENCE_VERSION = 1
 HEADER = "ldm_eval_reference"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _SPATIAL = "inception-2015-spatial"
 _MOST_HEADER_BYTES = 1 << 30
 _MOST_DIMENSIONS = 1 << 14
@@ -58,7 +60,7 @@ class Reference:
     Attributes:
         path: The file.
         images: The set without its pixels: ``(N, C, 0, 0)``, the digest of the original, and the features that are
-            known. Of a file with statistics only, ids are row numbers and nothing is said of single images.
+            known. Of a file with statistics only it has no ids, and nothing is known of single images.
         image_shape: ``(C, H, W)`` of the original.
         extracted: What each extractor saw; the first one's ``mu`` and ``sigma`` are what other tools read.
         computed_on: Device type, threads and versions behind the features.
@@ -107,13 +109,14 @@ def write_reference(
         statistics_only: Leave out the features and all that is known of single images.
 
     Raises:
-        DataError: fewer than two images, or features that are not finite.
+        DataError: fewer than two images, features of another number or dimension, or features that are not finite.
         StoreError: when it cannot be written.
     """
     arrays: dict[str, NDArray[Any]] = {}
     listed = []
     for position, (info, values) in enumerate(features):
         suffix = "" if not position else "_s" if info.name.startswith(_SPATIAL) else f"_{position}"
+        _refuse_other_size(values.values, info, images)
         moments = feature_moments(values.values)
         arrays |= {f"mu{suffix}": moments.mean, f"sigma{suffix}": moments.covariance}
         if not statistics_only:
@@ -144,6 +147,14 @@ def write_reference(
     text = canonical_json({**content, "digest": digest}, indent=None).encode()
     write_arrays(path, {HEADER: np.frombuffer(text, np.uint8), **arrays})
     return digest
+
+
+def _refuse_other_size(values: NDArray[np.float32], info: ExtractorInfo, images: ImageSet) -> None:
+    if values.shape != (len(images), info.dimension) or info.dimension > _MOST_DIMENSIONS:
+        raise DataError(
+            f"Of {len(images)} images, {info.name} gave features {values.shape}; a reference file takes one row of "
+            f"{info.dimension} for each, at most {_MOST_DIMENSIONS}."
+        )
 
 
 def _of_single_images(images: ImageSet) -> dict[str, Any]:
@@ -248,6 +259,8 @@ def _reference(document: Mapping[str, Any], digest: str, archive: ArrayArchive, 
     channels, height, width = (int(size) for size in of["shape"])
     if count < 2 or channels not in (1, 3):
         raise ValueError(f"{count} images of {channels} channels")
+    if not _SHA256.fullmatch(str(of["digest"])):  # a run names files after it
+        raise ValueError(f"the digest {of['digest']!r} of the images is none")
     arrays = _Arrays(archive, document["arrays"], path)
     extracted = tuple(_extracted(item, count, arrays, statistics_only) for item in document["extractors"])
     if not extracted:
@@ -256,7 +269,7 @@ def _reference(document: Mapping[str, Any], digest: str, archive: ArrayArchive, 
         name=str(of["name"]),
         split=str(of["split"]),
         pixels=np.zeros((count, channels, 0, 0), np.uint8),
-        ids=tuple(_texts(known["ids"], count)) if "ids" in known else tuple(str(row) for row in range(count)),
+        ids=() if statistics_only else tuple(_texts(known["ids"], count)),
         digest=str(of["digest"]),
         groups={str(name): np.array(_texts(values, count)) for name, values in known.get("groups", {}).items()},
         labels=np.array(arrays.take("labels", "int64", (count,))) if "labels" in document["arrays"] else None,

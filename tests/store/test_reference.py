@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +105,15 @@ def test_statistics_alone_say_nothing_of_single_images(tmp_path: Path) -> None:
 
 
 def test_one_image_has_no_covariance(tmp_path: Path) -> None:
+    one = replace(_images(), pixels=np.zeros((1, 3, 4, 5), np.uint8))
     with pytest.raises(DataError, match="at least 2 images"):
-        write_reference(tmp_path / "r.npz", _images(), [(INFO, Features(np.zeros((1, D), np.float32)))], MACHINE)
+        write_reference(tmp_path / "r.npz", one, [(INFO, Features(np.zeros((1, D), np.float32)))], MACHINE)
+
+
+@pytest.mark.parametrize("shape", [(N - 1, D), (N, D + 1)])
+def test_features_of_other_images_or_another_space_are_never_written(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match="one row of 6 for each"):
+        write_reference(tmp_path / "r.npz", _images(), [(INFO, Features(np.zeros(shape, np.float32)))], MACHINE)
 
 
 def test_features_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
@@ -220,6 +229,49 @@ def read_back(file: Path, content: bytes) -> tuple[str, bytes, bytes]:
     reference = read_reference(file)
     known = reference.images.known_features[INFO.fingerprint]
     return reference.digest, known.values.tobytes(), reference.extracted[0].moments.covariance.tobytes()
+
+
+JUNK: tuple[Any, ...] = (None, -1, 0, 10**30, 1.5, "x", [], [1], {}, {"a": 1}, True, "\ud800", float("nan"))
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield from _leaves(item, (*path, key))
+
+
+def test_no_description_however_forged_gets_through_with_anything_but_a_refusal(file: Path) -> None:
+    """Each value of the description in turn becomes junk, and the digest is computed anew as a forger would."""
+    with np.load(file) as found:
+        arrays = {name: found[name] for name in found.files}
+    text = arrays[HEADER].tobytes()
+    refused = 0
+    for path in [leaf for leaf in _leaves(json.loads(text)) if leaf and leaf != ("digest",)]:
+        for junk in JUNK:
+            document = json.loads(text)
+            del document["digest"]
+            at = document
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = junk
+            forged = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            digest = hashlib.sha256(forged.encode("utf-8", "surrogatepass")).hexdigest()
+            forged = json.dumps({**document, "digest": digest}, sort_keys=True, separators=(",", ":"))
+            np.savez(file, **{**arrays, HEADER: np.frombuffer(forged.encode(), np.uint8)})
+            try:
+                read_reference(file)
+            except DataError:
+                refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize("digest", ["../../outside", "AB" * 32, "ab" * 31, "ab" * 32 + "\n"])
+def test_a_digest_that_could_be_a_path_is_refused(tmp_path: Path, digest: str) -> None:
+    """A run lays files out that are named after the digest of the images."""
+    write_reference(tmp_path / "r.npz", replace(_images(), digest=digest), [(INFO, _features())], MACHINE)
+    with pytest.raises(DataError, match="of the images is none"):
+        read_reference(tmp_path / "r.npz")
 
 
 def test_a_reference_is_told_by_its_content(file: Path, tmp_path: Path) -> None:
