@@ -64,7 +64,9 @@ def test_sets_of_unequal_size_are_compared_at_equal_n() -> None:
 
 def test_k_is_a_setting_and_enters_the_signature() -> None:
     assert measured(with_parameters(100, 100))["recall"].signature["k"] == 5
-    assert measured(with_parameters(100, 100, k=3))["recall"].signature["k"] == 3
+    adm = measured(with_parameters(100, 100, k=3))
+    assert set(adm) == {"precision_k3", "recall_k3", "density_k3", "coverage_k3"}
+    assert adm["recall_k3"].signature["k"] == 3
 
 
 @pytest.mark.parametrize("k", [0, 2.5, "five", True, 40])
