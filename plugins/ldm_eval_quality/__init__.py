@@ -18,6 +18,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_quality.inception_score import InceptionScoreCheck
     from ldm_eval_quality.kernel_distance import KernelDistanceCheck
     from ldm_eval_quality.mind import MindCheck
+    from ldm_eval_quality.per_class import PerClassCheck
     from ldm_eval_quality.power_spectrum import PowerSpectrumCheck
     from ldm_eval_quality.precision_recall import PrecisionRecallCheck
     from ldm_eval_quality.reconstruction_distance import ReconstructionDistanceCheck
@@ -35,6 +36,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
         CheckSpec.of(VendiScoreCheck),
         CheckSpec.of(MindCheck),
         CheckSpec.of(FeatureDiversityCheck),
+        CheckSpec.of(PerClassCheck),
         CheckSpec.of(PowerSpectrumCheck),
         CheckSpec.of(ClipScoreCheck),
         CheckSpec.of(ReconstructionDistanceCheck),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ldm_eval.api import Evidence
 
-__all__ = ["against_statistics", "prompted", "spectra"]
+__all__ = ["against_statistics", "conditional", "prompted", "spectra"]
 
 
 def against_statistics(seed: int, *, shift: float, dimension: int = 16, n: int = 600) -> Evidence:
@@ -27,6 +27,39 @@ def against_statistics(seed: int, *, shift: float, dimension: int = 16, n: int =
     digest = hashlib.sha256(mean.tobytes() + covariance.tobytes()).hexdigest()
     statistics = FeatureStatistics("N(0, I)", mean, covariance, None, digest)
     return PhantomEvidence("quality/frechet_to_statistics", seed, features={"samples": samples}, statistics=statistics)
+
+
+def conditional(
+    seed: int,
+    *,
+    shift: float,
+    classes: int = 4,
+    n: int = 100,
+    m: int = 300,
+    dimension: int = 8,
+    exchanged: bool = False,
+) -> Evidence:
+    """Classes around far centres; every feature of the first one's samples is ``shift`` standard deviations off.
+
+    The excess of that class is ``dimension * shift^2`` in expectation at every n, that of the others 0. ``exchanged``:
+    the samples of the first two classes bear each other's label, which no number about all samples can see.
+    """
+    from dataclasses import replace
+
+    from ldm_eval.testing.evidence import PhantomEvidence, set_of_features
+
+    rng = np.random.default_rng((seed, 14))
+    centres = 10.0 * np.eye(classes, dimension)
+    labels = {"samples": np.repeat(np.arange(classes), n), "reference": np.repeat(np.arange(classes), m)}
+    features = {
+        role: (centres[known] + rng.standard_normal((len(known), dimension))).astype(np.float32)
+        for role, known in labels.items()
+    }
+    features["samples"][:n] += np.float32(shift)
+    if exchanged:
+        labels["samples"] = np.where(labels["samples"] < 2, 1 - labels["samples"], labels["samples"])
+    images = {role: replace(set_of_features(one, role), labels=labels[role]) for role, one in features.items()}
+    return PhantomEvidence("quality/per_class", seed, images=images, features=features)  # type: ignore[arg-type]
 
 
 def spectra(
