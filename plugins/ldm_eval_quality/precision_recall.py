@@ -40,7 +40,7 @@ _K = 5
 class PrecisionRecallCheck:
     """Overlap of k-nearest-neighbour manifolds of samples and reference at equal n; all four are better when higher.
 
-    Setting: ``k`` (5; the ADM evaluator uses 3). It enters the signature, and any other than 5 the names: ``recall_k3``.
+    Setting: ``k`` (5; the ADM evaluator uses 3). It is in the signature, and other than 5 in the name: ``recall_k3``.
     """
 
     id: ClassVar[str] = "quality/precision_recall"
