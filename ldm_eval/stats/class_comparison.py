@@ -90,8 +90,10 @@ def compare_class(
     high = shortfall + math.hypot(above.high - reachable.value, reached.value - below.low)
     together = Interval(max(-1.0, low), min(1.0, high), own, "square-and-add of the intervals of both coverages")
     return ClassComparison(
-        matched=replace(matched, interval=_all_classes(_student(matched.interval, matched.value, n), level, classes)),
-        real=replace(floor, interval=_all_classes(_student(floor.interval, floor.value, n), level, classes)),
+        matched=replace(
+            matched, interval=_all_classes(_student(matched.interval, matched.value, n, 0), level, classes)
+        ),
+        real=replace(floor, interval=_all_classes(_student(floor.interval, floor.value, n, 0), level, classes)),
         excess=replace(excess, interval=_all_classes(_student(excess.interval, excess.value, n), level, classes)),
         coverage=replace(reached, interval=_all_classes(reached.interval, level, classes)),
         real_coverage=replace(reachable, interval=_all_classes(reachable.interval, level, classes)),
@@ -118,12 +120,12 @@ def worst_of(values: Sequence[float], intervals: Sequence[Interval]) -> WorstOf:
     return WorstOf(index, float(values[index]), Interval(low, high, first.level, estimator))
 
 
-def _student(interval: Interval, value: float, n: int) -> Interval:
-    """The interval with Student's quantile in the place of the normal one; a bound at zero stays there."""
+def _student(interval: Interval, value: float, n: int, smallest: float = -math.inf) -> Interval:
+    """The interval with Student's quantile in the place of the normal one, but never below ``smallest``."""
     tail = 0.5 + interval.level / 2.0
     factor = float(stdtrit(n - 1.0, tail)) / float(ndtri(tail))
     low, high = value - factor * (value - interval.low), value + factor * (interval.high - value)
-    return replace(interval, low=0.0 if interval.low == 0.0 else low, high=high)
+    return replace(interval, low=max(smallest, low), high=high)
 
 
 def _all_classes(interval: Interval, level: float, classes: int) -> Interval:
