@@ -26,7 +26,7 @@ from ldm_eval.api import (
     Series,
     Table,
 )
-from ldm_eval.errors import EvidenceError
+from ldm_eval.errors import DataError, EvidenceError
 from ldm_eval.stats.text_alignment import ClusteredMean, TextAlignment, text_alignment
 from ldm_eval_quality.feature_sets import usable_features
 
@@ -71,13 +71,16 @@ class ClipScoreCheck:
     )
 
     def run(self, evidence: Evidence) -> Sequence[Finding] | NotApplicable | Invalid:
-        """Measure the score. NotApplicable without prompts or with too few images."""
+        """Measure the score. NotApplicable without prompts or with too few images, Invalid for features of zeros."""
         info = evidence.extractor()
         if not info.text:
             return NotApplicable(
                 f"The extractor '{info.name}' embeds no text; add a CLIP to --extractor (`ldm-eval list extractors`)."
             )
-        samples = _fit(evidence, "samples")
+        try:
+            samples = _fit(evidence, "samples")
+        except DataError as error:
+            return Invalid(str(error))
         if samples is None or len(samples.used) < _MINIMUM:
             count = 0 if samples is None else len(samples.used)
             return NotApplicable(
@@ -118,7 +121,7 @@ def _real(evidence: Evidence) -> _Fit | None:
         return None
     try:
         return _fit(evidence, "reference")
-    except EvidenceError:  # captions that no check of the run asked for are not embedded
+    except (DataError, EvidenceError):  # captions that no check of the run asked for are not embedded
         return None
 
 

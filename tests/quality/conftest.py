@@ -54,7 +54,7 @@ def _images(features: np.ndarray, name: str) -> ImageSet:
         digest=hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest(),
         groups={"kind": np.array(["a", "b"])[np.arange(n) % 2]},
         labels=np.arange(n, dtype=np.int64) % 2,
-        prompts=np.array([f"picture {i}" for i in range(n)]),
+        prompts=np.array([f"picture {i}" for i in range(n)], dtype=str),
     )
 
 
