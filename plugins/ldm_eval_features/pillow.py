@@ -5,7 +5,7 @@ pass along rows and after the pass along columns. Pillow works in fixed point wi
 it is an integer below 2^53, so float64 products give exactly its result in any order of summation.
 
 Rows come first, always. Pillow did so for as long as these pipelines existed; version 13 takes the columns first where
-an image loses height and gains width, which moves single levels (never for square images).
+an image loses height and gains width, which changes its levels (never those of square images).
 """
 
 from __future__ import annotations

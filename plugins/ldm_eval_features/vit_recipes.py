@@ -57,10 +57,10 @@ def _clip(
 
 
 DINOV2_VITS14 = _dinov2(
-    "s", dinov2.VIT_S14, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9", micro_batch=4
+    "s", dinov2.VIT_S14, "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9", micro_batch=8
 )
 DINOV2_VITB14 = _dinov2(
-    "b", dinov2.VIT_B14, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73", micro_batch=4
+    "b", dinov2.VIT_B14, "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73", micro_batch=8
 )
 DINOV2_VITL14 = _dinov2(
     "l", dinov2.VIT_L14, "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428", micro_batch=4
@@ -72,7 +72,7 @@ CLIP_VIT_B32 = _clip(
     "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
     "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
     "shorter-side",
-    micro_batch=8,
+    micro_batch=16,
 )
 CLIP_VIT_L14 = _clip(
     "clip-vit-l14",
