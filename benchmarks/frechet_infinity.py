@@ -50,7 +50,8 @@ class Law:
     def _real(self, rng: np.random.Generator, n: int) -> Array:
         scale = np.arange(1, self.d + 1) ** (-self.decay / 2)
         if self.kind == "t5":
-            return scale * rng.standard_normal((n, self.d)) / np.sqrt(rng.chisquare(5, (n, 1)) / 3)
+            normal: Array = scale * rng.standard_normal((n, self.d))
+            return normal / np.sqrt(rng.chisquare(5, (n, 1)) / 3)
         if self.kind == "relu":
             mix = np.random.default_rng(0).standard_normal((self.d, self.d)) / np.sqrt(self.d)
             return np.maximum(0.0, (scale * rng.standard_normal((n, self.d))) @ mix * np.sqrt(self.d))
@@ -145,7 +146,7 @@ def main() -> None:
         half = len(pool) // 2
         order = np.random.default_rng(0).permutation(len(pool))
         limit = frechet_limit(0.9 * pool[order[:half]], pool[order[half:]], rng=np.random.default_rng(0)).value
-        for n in (100, 300):
+        for n in (100, 300, 1000):
             rng = np.random.default_rng(0)
 
             def draw(n: int = n, rng: np.random.Generator = rng) -> tuple[Array, Array]:
@@ -153,7 +154,7 @@ def main() -> None:
                 return 0.9 * pool[rows[:n]], pool[rows[n : 2 * n]]
 
             label = f"real features x 0.9, d={pool.shape[1]}, n=m={n}"
-            report(label, limit, pool.shape[1], arguments.runs // 4, draw)
+            report(label, limit, pool.shape[1], arguments.runs // (4 if n < 1000 else 10), draw)
         return
     for law in LAWS:
         rng = np.random.default_rng(0)
