@@ -41,10 +41,11 @@ _UNIT = "2.5 x cosine"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
-    """How the images numbered ``used`` of a set fit their prompts."""
+    """How the images numbered ``used`` of a set of ``total`` fit their prompts; ``clusters``: equal for equal ones."""
 
     found: TextAlignment
     used: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     total: int
 
 
@@ -112,7 +113,7 @@ def _fit(evidence: Evidence, role: Role) -> _Fit | None:
         )
     _, clusters = np.unique(prompts[used], return_inverse=True)
     found = text_alignment(usable_features(evidence, role)[used], texts, clusters)
-    return _Fit(found, used.astype(np.int64), len(prompts))
+    return _Fit(found, used.astype(np.int64), clusters.astype(np.int64), len(prompts))
 
 
 def _real(evidence: Evidence) -> _Fit | None:
@@ -120,9 +121,26 @@ def _real(evidence: Evidence) -> _Fit | None:
     if not evidence.has("reference") or evidence.images("reference").prompts is None:
         return None
     try:
-        return _fit(evidence, "reference")
-    except (DataError, EvidenceError):  # captions that no check of the run asked for are not embedded
+        evidence.text_features("reference")
+    except EvidenceError:  # captions that no check of the run asked for are not embedded
         return None
+    return _fit(evidence, "reference")
+
+
+def _keep(evidence: Evidence, name: str, found: ClusteredMean, samples: _Fit) -> None:
+    """What each image adds; images of one prompt are one unit, whose sum stands at the first of them.
+
+    With G prompts and n images a unit adds G / n times that sum: the mean over units is then the mean over images, and
+    its variance the cluster-robust one.
+    """
+    first = np.unique(samples.clusters, return_index=True)[1]
+    sums = np.bincount(samples.clusters, weights=found.contributions)
+    whole = np.full(samples.total, np.nan)
+    if found.clusters > 1:
+        whole[samples.used[first]] = sums * found.clusters / found.n
+    else:
+        whole[samples.used] = found.contributions
+    evidence.keep_contributions(name, {"samples": whole})
 
 
 def _findings(evidence: Evidence, name: str, samples: _Fit, real: _Fit | None, info: ExtractorInfo) -> list[Finding]:
@@ -157,9 +175,7 @@ def _about_captions(floor: float | None) -> str:
 def _measurement(
     evidence: Evidence, name: str, found: ClusteredMean, unit: str, floor: float | None, note: str, samples: _Fit
 ) -> Measurement:
-    whole = np.full(samples.total, np.nan)
-    whole[samples.used] = found.contributions
-    evidence.keep_contributions(name, {"samples": whole})
+    _keep(evidence, name, found, samples)
     return evidence.measurement(
         name,
         found.value,

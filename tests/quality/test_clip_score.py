@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ldm_eval_quality.clip_score import ClipScoreCheck
 from ldm_eval_quality.conditional_phantoms import prompted
+from scipy.special import stdtrit
 
 from ldm_eval.api import Evidence, ExtractorInfo, Figure, Invalid, Measurement, NotApplicable, Table
 from ldm_eval.errors import EvidenceError
@@ -93,11 +94,17 @@ def test_images_without_a_prompt_are_left_out() -> None:
     assert np.isfinite(kept[2:]).all()
 
 
-def test_contributions_carry_the_error_when_no_prompt_repeats() -> None:
-    evidence = evidence_of([f"p{i}" for i in range(200)])
-    found = measured(evidence)["clip_score_gain"]
-    kept = evidence.kept["clip_score_gain", None]["samples"]
-    assert found.interval.high - found.value == pytest.approx(1.972 * kept.std(ddof=1) / np.sqrt(200), rel=1e-3)
+@pytest.mark.parametrize("different", [200, 50])
+def test_contributions_carry_the_error_whether_prompts_repeat_or_not(different: int) -> None:
+    evidence = evidence_of([f"p{i % different}" for i in range(200)])
+    for name, found in measured(evidence).items():
+        kept = evidence.kept[name, None]["samples"]
+        used = kept[np.isfinite(kept)]
+        assert len(used) == different
+        assert np.isfinite(kept[:different]).all()
+        reach = stdtrit(different - 1, 0.975) * used.std(ddof=1) / np.sqrt(different)
+        assert found.interval.high - found.value == pytest.approx(reach, rel=1e-6)
+        assert used.mean() == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("prompts", [[""] * 60, ["a", *[""] * 60], [f"p{i}" for i in range(10)]])
