@@ -2,7 +2,7 @@
 
 Both sets lose the same share of their rows again and again, each row once. To first order every row then keeps one and
 the same weight in the extrapolation, so the limit is no noisier than the distance and has its influence function; a
-chain of nested subsets, or one draw for each size, weighs rows unequally and is (``docs/decisions/0031``).
+chain of nested subsets, or one draw for each size, weighs rows unequally and is (``docs/decisions/0032``).
 """
 
 from __future__ import annotations

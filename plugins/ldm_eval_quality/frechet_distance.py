@@ -270,7 +270,7 @@ def _headline_note(distance: FrechetDistance, name: str) -> str:
     if min(distance.n, distance.m) < 2 * distance.dimension:
         text += (
             f" With fewer than 2 x {distance.dimension} images the distance reads far above its limit at infinite n: "
-            "compare at equal n only."
+            f"compare at equal n only, or read {name}_infinity and the kernel distance."
         )
     return text
 
