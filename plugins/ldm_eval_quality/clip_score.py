@@ -124,7 +124,10 @@ def _real(evidence: Evidence) -> _Fit | None:
         evidence.text_features("reference")
     except EvidenceError:  # captions that no check of the run asked for are not embedded
         return None
-    return _fit(evidence, "reference")
+    try:
+        return _fit(evidence, "reference")
+    except DataError:  # an image or a caption without a direction: there is nothing to stand beside
+        return None
 
 
 def _keep(evidence: Evidence, name: str, found: ClusteredMean, samples: _Fit) -> None:

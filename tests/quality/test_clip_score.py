@@ -125,3 +125,13 @@ def test_a_set_without_prompts_or_a_space_without_text_is_not_applicable() -> No
 def test_features_of_prompts_that_are_not_finite_are_refused() -> None:
     with pytest.raises(EvidenceError, match="prompts of the samples set are not finite"):
         ClipScoreCheck().run(evidence_of([f"p{i}" for i in range(40)], broken=float("nan")))
+
+
+def test_samples_without_a_direction_are_invalid_and_such_captions_are_left_out() -> None:
+    evidence = prompted(0, obeys=0.5, captions=True)
+    evidence.features("reference")[2] = 0.0
+    assert measured(evidence)["text_image_score_gain"].floor is None
+    evidence.features("samples")[5] = 0.0
+    found = ClipScoreCheck().run(evidence)
+    assert isinstance(found, Invalid)
+    assert "image in row 5" in found.reason
