@@ -14,15 +14,16 @@ Features = NDArray[np.floating]
 LARGEST = 1e15
 """Largest feature that is computed with: the sum of the squares of 10,000 of them is finite in float32."""
 
-_BLOCK = 4096
-"""Rows looked at once, so that a memory map needs no memory."""
+_BLOCK = 1 << 21
+"""Features looked at once, so that a memory map needs no memory."""
 
 
 def rows_not_finite(features: Features) -> NDArray[np.int64]:
     """Numbers of the rows of ``features (N, D)`` that hold a NaN, an infinity or more than LARGEST, read in blocks."""
+    rows = max(1, _BLOCK // max(1, features.shape[1]))
     found = [
-        start + np.flatnonzero(~(np.abs(features[start : start + _BLOCK]) <= LARGEST).all(axis=1))
-        for start in range(0, len(features), _BLOCK)
+        start + np.flatnonzero(~(np.abs(features[start : start + rows]) <= LARGEST).all(axis=1))
+        for start in range(0, len(features), rows)
     ]
     return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
