@@ -50,6 +50,7 @@ def vision_transformer_specs() -> list[ExtractorSpec]:
                 "--extractor-weights FILE",
                 licence="MIT",
                 load=functools.partial(_clip, name),
+                text=True,
             )
             for name, size, dimension, weight in _CLIP
         ),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ldm_eval_features import clip, vit_recipes
+from ldm_eval_features import clip, ldm_eval_extractors, vit_recipes
 from ldm_eval_features.clip import Architecture, Clip, published_names
 from ldm_eval_features.clip_extractor import ClipExtractor
 from ldm_eval_features.weights import StateDict
@@ -201,6 +201,10 @@ def test_weights_of_another_network_are_refused_and_the_expected_file_is_named(t
     context = ExtractorContext("cpu", offline=True, cache_dir=tmp_path, weights=tmp_path / "w.pt")
     with pytest.raises(ConfigError, match=r"another shape.*ViT-L-14-336px\.pt"):
         vit_recipes.load_clip("clip-vit-l14-336", context)
+
+
+def test_the_descriptions_say_which_extractors_read_text() -> None:
+    assert {spec.name for spec in ldm_eval_extractors() if spec.text} == set(vit_recipes._CLIPS)
 
 
 def test_the_published_names_say_how_images_become_square() -> None:
