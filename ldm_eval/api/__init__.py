@@ -8,6 +8,7 @@ from ldm_eval.api.checks import (
     PhantomCase,
     Phantoms,
     Planning,
+    PromptedScoreFunction,
     ScoreFunction,
     ScoreSpec,
     SuiteSpec,
@@ -29,7 +30,7 @@ from ldm_eval.api.features import (
     LabelledImages,
     TextExtractor,
 )
-from ldm_eval.api.images import ROLES, DataRef, DatasetSpec, ImageSet, Role
+from ldm_eval.api.images import CANARY, ROLES, DataRef, DatasetSpec, ImageSet, Role
 from ldm_eval.api.measurements import (
     Cell,
     CheckOutcome,
@@ -66,16 +67,14 @@ from ldm_eval.api.models import (
     SampleRequest,
     SamplingSettings,
     Scalar,
-    Trainer,
-    TrainerSpec,
+    TextDenoiser,
     TrainingRecord,
-    TrainProgress,
-    TrainRequest,
-    TrainResult,
 )
 from ldm_eval.api.reports import CardSectionSpec, JsonObject, RendererSpec
+from ldm_eval.api.training import Trainer, TrainerSpec, TrainProgress, TrainRequest, TrainResult
 
 __all__ = [
+    "CANARY",
     "ROLES",
     "UNKNOWN",
     "Alarm",
@@ -128,6 +127,7 @@ __all__ = [
     "Phantoms",
     "Planning",
     "Prediction",
+    "PromptedScoreFunction",
     "RendererSpec",
     "Role",
     "SampleRequest",
@@ -142,6 +142,7 @@ __all__ = [
     "SignatureValue",
     "SuiteSpec",
     "Table",
+    "TextDenoiser",
     "TextExtractor",
     "TrainProgress",
     "TrainRequest",

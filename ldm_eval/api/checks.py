@@ -33,6 +33,21 @@ class ScoreFunction(Protocol):
         ...
 
 
+class PromptedScoreFunction(Protocol):
+    """A white-box score of images with their prompts; else as ScoreFunction."""
+
+    def __call__(
+        self,
+        parts: DiffusionParts,
+        images: torch.Tensor,
+        prompts: Sequence[str],
+        seed: int,
+        parameters: Mapping[str, Scalar],
+    ) -> NDArray[np.float32]:
+        """Score ``images (N, C, H, W) float32 in [-1, 1]`` and N prompts -> ``(N, K) float32``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreSpec:
     """A score that must be computed with the inside of the model before a check runs.
@@ -44,6 +59,7 @@ class ScoreSpec:
         max_images: At most this many images of each set, drawn at random with the run's seed.
         calls_per_image: Network calls per image, for the plan.
         parameters: Passed to the function; part of the signature.
+        prompts: True for a PromptedScoreFunction: the model must take text, and the images must have prompts.
     """
 
     name: str
@@ -52,6 +68,7 @@ class ScoreSpec:
     max_images: int
     calls_per_image: int
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    prompts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,8 @@ class CheckSpec:
     class says so in an attribute ``settings``. Any other setting is refused before the run.
     ``planning`` says by name (or a pattern such as ``"*_rate"``) how measurements are planned; a class says so in an
     attribute ``planning``.
+    ``opt_in`` checks are costly: ``all``, a suite or a pattern leaves them out, and their own id asks for them; a class
+    says so in an attribute ``opt_in``.
     """
 
     id: str
@@ -209,6 +228,7 @@ class CheckSpec:
     extra: str = ""
     settings: tuple[str, ...] = ()
     planning: Mapping[str, Planning] = field(default_factory=dict)
+    opt_in: bool = False
 
     @classmethod
     def of(cls, check: type[Check], *, requires: tuple[str, ...] = (), extra: str = "") -> CheckSpec:
@@ -226,7 +246,8 @@ class CheckSpec:
         settings = tuple(getattr(check, "settings", ()))
         planning = dict(getattr(check, "planning", {}))
         described = (check.id, check.title, check.question, check.needs, check.phantoms)
-        return cls(*described, check, requires, extra, settings, planning)
+        opt_in = bool(getattr(check, "opt_in", False))
+        return cls(*described, check, requires, extra, settings, planning, opt_in)
 
     @property
     def family(self) -> str:

@@ -95,6 +95,9 @@ class Evidence(ABC):
             group: Group of the measurement.
         """
 
+    def progress(self, done: int, total: int) -> None:  # noqa: B027  (nobody has to listen)
+        """Say that ``done`` of ``total`` steps of a long computation are done; that also keeps the deadline away."""
+
     def rng(self, purpose: str) -> np.random.Generator:
         """A generator that depends on (run seed, check, purpose) alone."""
         import numpy as np

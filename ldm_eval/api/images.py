@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
     from ldm_eval.api.features import Features
 
-Role = Literal["samples", "reference", "training", "holdout", "reconstruction"]
+Role = Literal["samples", "reference", "training", "holdout", "reconstruction", "canaries"]
 """What a set of images is used for. ``samples`` come from the model; ``training`` is what it learned from;
 ``holdout`` is real data from the same source that it never saw; ``reference`` is what distances are measured to
 (the holdout set unless the user names another); ``reconstruction`` is the holdout set after the model's own
-autoencoder, image by image in the same order."""
+autoencoder, image by image in the same order; ``canaries`` are images whose place in the training set was decided by
+fair coin flips, with what each flip said in ``groups[CANARY]``."""
 
-ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout", "reconstruction")
+ROLES: tuple[Role, ...] = ("samples", "reference", "training", "holdout", "reconstruction", "canaries")
+
+CANARY = "canary"
+"""The group column of canaries: ``"included"`` or ``"left out"``."""
 
 _BLOCK = 1 << 22
 """Pixels that are converted at a time."""

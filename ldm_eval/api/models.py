@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -42,6 +42,8 @@ class TrainingRecord:
         steps: Optimiser steps.
         horizontal_flip: Whether mirrored images were shown too (copies may then be mirrored).
         seed: Seed of the training run.
+        canaries: Rows of the data whose inclusion was decided by fair coin flips, ``"17+ 40- 99+"``: 40 was left out.
+            ``data_digest`` is then that of all of the data, ``data_size`` the number trained on.
     """
 
     data: str
@@ -51,6 +53,7 @@ class TrainingRecord:
     steps: int
     horizontal_flip: bool
     seed: int
+    canaries: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,22 @@ class Denoiser(Protocol):
         ...
 
 
+class TextDenoiser(Protocol):
+    """A denoiser that is told in words what the image shows."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the output means."""
+        ...
+
+    def __call__(self, x_t: torch.Tensor, t: torch.Tensor, prompts: Sequence[str]) -> torch.Tensor:
+        """``x_t (N, C, H, W) float32``, ``t (N,) int64``, N prompts -> prediction, the shape of ``x_t``.
+
+        An empty prompt is the unconditional prediction. No guidance is applied.
+        """
+        ...
+
+
 class Autoencoder(Protocol):
     """Between images and the latents that a latent diffusion model works on; deterministic both ways."""
 
@@ -193,6 +212,7 @@ class DiffusionParts:
         image_shape: ``(C, H, W)`` of the model's images.
         device: Where its tensors must live.
         autoencoder: What turns images into the denoiser's latents; None for a model that works on pixels.
+        text: The same network told in words what to show; None for a model that takes no text.
     """
 
     schedule: NoiseSchedule
@@ -200,6 +220,7 @@ class DiffusionParts:
     image_shape: tuple[int, int, int]
     device: torch.device
     autoencoder: Autoencoder | None = None
+    text: TextDenoiser | None = None
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
@@ -280,81 +301,6 @@ class BackendSpec:
     name: str
     summary: str
     load: Callable[[], Backend]
-    requires: tuple[str, ...] = ()
-    extra: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainRequest:
-    """What ``ldm-eval train`` asks of a trainer.
-
-    Attributes:
-        data: Images to learn from.
-        data_ref: The reference the user typed for them, written into the checkpoint.
-        holdout: Images kept aside, only their loss is watched; None when there are none.
-        holdout_ref: Their reference, or an empty string.
-        output: Checkpoint file to write.
-        steps: Optimiser steps in total, also when resumed.
-        batch_size: Images per step.
-        learning_rate: Peak rate after warm-up.
-        seed: Seed of initialisation, order and noise.
-        device: ``"cpu"``, ``"cuda"``, ...
-        resume: Continue from the training state beside ``output`` when there is one.
-        horizontal_flip: Show mirrored images with probability one half.
-        options: Trainer-specific settings (``channels``, ``schedule``...), checked by the trainer.
-    """
-
-    data: ImageSet
-    data_ref: str
-    holdout: ImageSet | None
-    holdout_ref: str
-    output: Path
-    steps: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    device: str
-    resume: bool
-    horizontal_flip: bool = False
-    options: Mapping[str, Scalar] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainProgress:
-    """One line of news from training: step ``step`` of ``steps``, smoothed training loss, last held-out loss."""
-
-    step: int
-    steps: int
-    loss: float
-    holdout_loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """A finished training: the checkpoint, its identity, the final losses."""
-
-    checkpoint: Path
-    identity: ModelIdentity
-    loss: float
-    holdout_loss: float | None
-
-
-class Trainer(Protocol):
-    """What a backend that can train offers to ``ldm-eval train``."""
-
-    def train(self, request: TrainRequest, report: Callable[[TrainProgress], None]) -> TrainResult:
-        """Train and write the checkpoint. Raises ConfigError, DataError, ModelError, StoreError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TrainerSpec:
-    """A light description of a trainer; ``load`` imports it. ``options``: name -> one line of help."""
-
-    name: str
-    summary: str
-    load: Callable[[], Trainer]
-    options: Mapping[str, str] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     extra: str = ""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ldm_eval.api import DataRef, DatasetSpec, ImageSet, Role, TrainingRecord
 from ldm_eval.errors import ConfigError, DataError, LdmEvalError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
+from ldm_eval.run.canaries import read_canaries
 from ldm_eval.run.config import RunConfig
 from ldm_eval.stats.digests import image_digest
 from ldm_eval.store.reference import is_reference, read_reference
@@ -140,11 +141,28 @@ def gather_real_images(config: RunConfig, record: TrainingRecord | None, catalog
         _remembered("holdout", record, sets, absent, catalogue)
     elif "training" in sets and sets["training"].has_pixels:
         _holdout_of_named_set(config.data, sets, catalogue)
+    _part_canaries(record, sets, absent)
     if config.reference:
         sets["reference"] = load_real(config.reference, catalogue, what="Reference data")
     elif "holdout" in sets or "training" in sets:
         sets["reference"] = sets["holdout"] if "holdout" in sets else sets["training"]
     return RealImages(_as_evaluated(sets, config.limit), absent)
+
+
+def _part_canaries(record: TrainingRecord | None, sets: dict[Role, ImageSet], absent: dict[Role, str]) -> None:
+    """Where coin flips decided which images were trained on: take the others out, and give the canaries their role."""
+    data = sets.get("training")
+    if record is None or not record.canaries:
+        absent["canaries"] = "the model was not trained with canaries; train one with `ldm-eval train --canaries N`."
+        return
+    if data is None or data.digest != record.data_digest or not data.has_pixels:
+        absent["canaries"] = (
+            "the canaries are rows of the data that the model was trained on, and those are not here; name them with "
+            "--data."
+        )
+        return
+    canaries = read_canaries(record.canaries, len(data))
+    sets["training"], sets["canaries"] = canaries.trained_on(data), canaries.of(data)
 
 
 def _as_evaluated(sets: Mapping[Role, ImageSet], limit: int) -> dict[Role, ImageSet]:

@@ -17,6 +17,7 @@ from ldm_eval.diffusion.randomness import SEED_RULE
 from ldm_eval.hooks.catalogue import Catalogue, PluginRecord
 from ldm_eval.run.classes import classes_of
 from ldm_eval.run.config import RunConfig
+from ldm_eval.run.embed import brought_digests
 from ldm_eval.run.plan import Plan
 from ldm_eval.run.prepare import Prepared
 from ldm_eval.store.atomic import canonical_json
@@ -63,6 +64,7 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
         "plugins": _code(prepared, catalogue),
         "model": prepared.found.model.identity.sha256,
         "data": {role: images.digest for role, images in sets.items()},
+        "brought": {role: brought_digests(images) for role, images in sets.items() if not images.has_pixels},
         "groups": {role: _groups_digest(images) for role, images in sets.items() if images.groups},
         "extractors": [extractor.info.fingerprint for extractor in prepared.extractors],
         "reference_statistics": _statistics_digest(config),

@@ -25,7 +25,15 @@ from ldm_eval.run.config import RunConfig
 from ldm_eval.run.progress import Progress
 from ldm_eval.store.features import FeatureStore, StoredFeatures, default_cache_dir
 
-__all__ = ["Embedding", "cache_dir", "embed_prompts", "embed_sets", "load_extractors", "refuse_unknown_features"]
+__all__ = [
+    "Embedding",
+    "brought_digests",
+    "cache_dir",
+    "embed_prompts",
+    "embed_sets",
+    "load_extractors",
+    "refuse_unknown_features",
+]
 
 _CHUNK = 256
 """Images per call of the extractor; it cuts them into batches of its own."""
@@ -163,8 +171,19 @@ def _origin(images: ImageSet, at: Embedding) -> str:
     """Features that came from a file were computed wherever that was; they never stand in for our own."""
     if images.has_pixels:
         return at.computed_on
-    values = np.ascontiguousarray(images.known_features[at.extractor.info.fingerprint].values)
-    return f"brought {hashlib.sha256(values.data).hexdigest()}"
+    return f"brought {brought_digests(images)[at.extractor.info.fingerprint]}"
+
+
+def brought_digests(images: ImageSet) -> dict[str, str]:
+    """Fingerprint of an extractor -> SHA-256 of the features and logits that came with the images."""
+    return {fingerprint: _features_digest(found) for fingerprint, found in sorted(images.known_features.items())}
+
+
+def _features_digest(features: Features) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(features.values).data)
+    if features.logits is not None:
+        digest.update(np.ascontiguousarray(features.logits).data)
+    return digest.hexdigest()
 
 
 def _brought(images: ImageSet, at: Embedding) -> Features | None:

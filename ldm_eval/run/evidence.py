@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -26,6 +26,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import EvidenceError
 from ldm_eval.store.atomic import write_array, write_with
 from ldm_eval.store.contributions import Contribution
+from ldm_eval.store.scores import load_scores
 from ldm_eval.store.statistics import read_statistics
 
 __all__ = ["EvidenceFolder", "Space", "StoredEvidence"]
@@ -109,8 +110,8 @@ class EvidenceFolder:
         return ImageSet(name, split, pixels, ids, digest, groups, labels, licence, prompts)
 
     def score_path(self, name: str, role: Role) -> Path:
-        """Where the white-box score ``name`` of ``role`` lies."""
-        return self.path("scores") / f"{name}-{self.roles[role]}.npz"
+        """Where the white-box score ``name`` of ``role`` lies: it is private, for it names training images."""
+        return Path(self.private) / "scores" / f"{name}-{role}-{self.roles[role][:16]}.npz"
 
     def attribute_path(self, role: Role) -> Path:
         """Where the attribute labels of ``role`` lie."""
@@ -155,6 +156,7 @@ class StoredEvidence(Evidence):
         needs: Needs,
         parameters: Mapping[str, Scalar],
         space: Space | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.check = check
         self.seed = folder.seed
@@ -162,6 +164,7 @@ class StoredEvidence(Evidence):
         self._folder = folder
         self._needs = needs
         self._space = space
+        self._on_progress = on_progress
         self.kept: list[Contribution] = []
         """What the check kept of the contributions of single images."""
         declared = {
@@ -180,8 +183,12 @@ class StoredEvidence(Evidence):
         self._declared = frozenset(declared)
 
     def has(self, role: Role) -> bool:
-        """True when the run has images in this role."""
-        return role in self._folder.roles
+        """True when the run has what the check may read of this role: images, or features alone where those will do."""
+        if role not in self._folder.roles:
+            return False
+        needs = self._needs
+        features_do = needs.features and role not in needs.pixels
+        return bool(features_do) or self._folder.images(role).has_pixels
 
     def images(self, role: Role) -> ImageSet:
         """The images in this role."""
@@ -230,13 +237,18 @@ class StoredEvidence(Evidence):
     def scores(self, name: str, role: Role) -> Scores:
         """A white-box score."""
         self._require(role, next((s.roles for s in self._needs.scores if s.name == name), ()), f"scores '{name}'")
-        with np.load(self._folder.score_path(name, role), allow_pickle=False) as stored:
-            return Scores(stored["index"], stored["values"])
+        kept = load_scores(self._folder.score_path(name, role))
+        return Scores(kept.index, kept.values)
 
     def attributes(self, role: Role) -> AttributeLabels:
         """Attribute labels of this role."""
         self._require(role, self._needs.attributes, "attributes")
         return self._folder.attributes(role)
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell the run, which shows it and waits on."""
+        if self._on_progress is not None:
+            self._on_progress(done, total)
 
     def protocol(self) -> Signature:
         """How the samples were made."""

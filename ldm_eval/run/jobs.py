@@ -45,6 +45,7 @@ class ScoreJob:
     backend: str
     device: str
     batch_size: int
+    prompts: bool = False
 
 
 def job_to_json(job: CheckJob | ScoreJob) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def compute_scores(
             backend=found.backend,
             device=found.device,
             batch_size=batch_size,
+            prompts=score.spec.prompts,
         )
         with at.progress.stage(f"score {score.spec.name} ({score.role})", score.images):
             try:

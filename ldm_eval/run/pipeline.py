@@ -6,10 +6,9 @@ run:     generate -> embed -> label -> score -> measure -> results.json
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from ldm_eval.run.progress import Progress
 from ldm_eval.run.reconstruct import reconstruct
 from ldm_eval.run.reopen import crashed_checks, lay_out_outcomes, only, refuse_other_images
 from ldm_eval.run.supervisor import Supervisor
+from ldm_eval.run.threads import torch_threads
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
 from ldm_eval.store.contributions import contribution_digests
@@ -74,7 +74,7 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         events = EventLog(folder.events)
         events.write("start", model=prepared.found.model.identity.sha256, samples=prepared.plan.samples)
         policy_digest = _recorded_policy(folder, policy_digest)
-        with _torch_threads(prepared.threads):
+        with torch_threads(prepared.threads):
             measuring = only(prepared, crashed) if before else prepared
             done = _measure_all(measuring, folder, progress, events)
         contributions = contribution_digests(path)
@@ -141,7 +141,7 @@ def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress
         at = Embedding(extractor, computed_on, store, progress)
         roles = prepared.plan.embed_each if number else prepared.plan.embed
         features = embed_sets({role: sets[role] for role in roles if role in sets}, at)
-        prompted = {role: sets[role] for role in prepared.plan.prompts if extractor.info.text}
+        prompted = _prompted(prepared, sets) if extractor.info.text else {}
         spaces.append(
             Space(
                 extractor=asdict(extractor.info),
@@ -153,6 +153,11 @@ def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress
             )
         )
     return tuple(spaces)
+
+
+def _prompted(prepared: Prepared, sets: Mapping[Role, ImageSet]) -> dict[Role, ImageSet]:
+    wanted = {role: sets[role] for role in prepared.plan.prompts if role in sets}
+    return {role: images for role, images in wanted.items() if images.prompts is not None}
 
 
 def _lay_out(
@@ -208,18 +213,6 @@ def _recorded_policy(folder: RunFolder, digest: str | None) -> str | None:
         write_json(record, {"sha256": digest})
     recorded: str | None = read_json(record)["sha256"]
     return recorded
-
-
-@contextlib.contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tidy(folder: RunFolder) -> None:

@@ -109,7 +109,7 @@ def select_checks(names: Sequence[str], catalogue: Catalogue) -> tuple[CheckSpec
     chosen: dict[str, CheckSpec] = {}
     for name in names:
         patterns = _patterns(name, catalogue.suites)
-        found = {i: s for i, s in catalogue.checks.items() if any(fnmatchcase(i, pattern) for pattern in patterns)}
+        found = {i: s for i, s in catalogue.checks.items() if _selects(patterns, s)}
         if not found:
             known = ["all", *catalogue.suites, *catalogue.checks]
             hint = did_you_mean(name, known)
@@ -121,6 +121,11 @@ def select_checks(names: Sequence[str], catalogue: Catalogue) -> tuple[CheckSpec
             )
         chosen.update(found)
     return tuple(chosen[check_id] for check_id in sorted(chosen))
+
+
+def _selects(patterns: Sequence[str], spec: CheckSpec) -> bool:
+    """Whether one of the patterns takes the check in; one that is opt-in must be named."""
+    return any(pattern == spec.id or (not spec.opt_in and fnmatchcase(spec.id, pattern)) for pattern in patterns)
 
 
 def _patterns(name: str, suites: Mapping[str, SuiteSpec]) -> tuple[str, ...]:
@@ -282,16 +287,13 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
     for role in _ordered(roles - {*given.sizes}):
         wanted: Role = "holdout" if role == "reconstruction" else role
         return PlannedCheck(spec, f"needs {wanted} images: {given.absent.get(wanted) or _HOW[wanted]}")
-    unseen = _unseen(needs, given.model, given.sets)
-    if unseen:
-        return PlannedCheck(spec, unseen)
-    return PlannedCheck(spec, _lacking(needs, given))
+    return PlannedCheck(spec, _lacking(needs, given) or _unseen(needs, given.model, given.sets))
 
 
 def _lacking(needs: Needs, given: _Given) -> str:
     """Why a check cannot run although all its sets of images are there; empty when it can."""
     for role in _ordered(needed_roles(needs) & {*given.sets}):
-        if not given.sets[role].has_pixels and (role in needs.pixels or role not in (*needs.features, *needs.logits)):
+        if not given.sets[role].has_pixels and _reads_pixels(needs, role):
             return f"needs the {role} images themselves; '{given.sets[role].name}' holds their features only"
     if needs.attributes and given.lacking.attributes:
         return given.lacking.attributes
@@ -299,7 +301,8 @@ def _lacking(needs: Needs, given: _Given) -> str:
         return given.lacking.statistics
     if needs.text and given.lacking.text:
         return given.lacking.text
-    for role in needs.text:
+    wanted = [role for role in needs.text if role not in needs.optional]
+    for role in (*wanted, *(role for score in needs.scores if score.prompts for role in score.roles)):
         if role not in given.lacking.prompted:
             return f"needs the prompt of each of the {role} images: {_PROMPTS.get(role, _PROMPTS['reference'])}"
     return ""
@@ -312,11 +315,19 @@ def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> 
     parts = model.white_box()
     if parts is None:
         return "needs the inside of the model (its denoiser), which this model does not show"
+    if any(score.prompts for score in needs.scores) and parts.text is None:
+        return "needs a model that is told in words what to show; this one takes no text"
     for role in _ordered({role for score in needs.scores for role in score.roles} - {"samples"}):
         if role in sets and sets[role].shape != parts.image_shape:
             sees, found = ("x".join(map(str, shape)) for shape in (parts.image_shape, sets[role].shape))
             return f"the model makes images of {sees}, the {role} images are {found}: give them as the model saw them"
     return ""
+
+
+def _reads_pixels(needs: Needs, role: Role) -> bool:
+    """Whether a check reads the images of a role themselves; white-box scores do."""
+    scored = any(role in score.roles for score in needs.scores)
+    return scored or role in needs.pixels or role not in (*needs.features, *needs.logits)
 
 
 _PROMPTS: Mapping[str, str] = {
@@ -328,4 +339,5 @@ _HOW: Mapping[str, str] = {
     "training": "name what the model was trained on with --data",
     "holdout": "name real images from the same source that it never saw with --holdout",
     "reference": "name real images to measure against with --reference, --holdout or --data",
+    "canaries": "train the model with `ldm-eval train --canaries N`",
 }

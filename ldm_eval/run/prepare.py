@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -20,6 +19,7 @@ from ldm_eval.run.generate import make_requests
 from ldm_eval.run.models import FoundModel, load_model, pick_device
 from ldm_eval.run.plan import DEFAULT_SAMPLES, Lacking, Plan, make_plan, select_checks
 from ldm_eval.run.progress import Progress
+from ldm_eval.run.threads import thread_count
 from ldm_eval.store.statistics import read_statistics
 
 __all__ = ["Prepared", "prepare"]
@@ -71,7 +71,7 @@ def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prep
         attributes,
         plan,
         requests,
-        _threads(config),
+        thread_count(config.threads),
     )
 
 
@@ -150,9 +150,3 @@ def _refuse_unknown_parameters(config: RunConfig, catalogue: Catalogue) -> None:
             if not any(fnmatchcase(name, pattern) for pattern in known):
                 takes = f"it takes {', '.join(known)}" if known else "it takes none"
                 raise ConfigError(f'[checks."{check}"] {name}: no such setting; {takes}.{did_you_mean(name, known)}')
-
-
-def _threads(config: RunConfig) -> int:
-    if config.threads:
-        return config.threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

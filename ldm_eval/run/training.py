@@ -43,6 +43,9 @@ class TrainSettings:
     device: str = _setting("auto", "cpu, cuda, cuda:N, or auto.")
     resume: bool = _setting(True, "Go on from the training state beside the output when there is one.")
     horizontal_flip: bool = _setting(False, "Show mirrored images too, with probability one half.")
+    canaries: int = _setting(
+        0, "Training images that a fair coin includes or leaves out, for an audit of the leakage (default: none)."
+    )
     options: Mapping[str, Scalar] = field(default_factory=dict, metadata={"help": "Settings of the trainer itself."})
 
     def __post_init__(self) -> None:
@@ -59,6 +62,8 @@ class TrainSettings:
             if not 0 < getattr(self, name) < float("inf"):
                 option = "--" + name.replace("_", "-")
                 raise ConfigError(f"{option} must be more than zero; found {getattr(self, name)}.")
+        if self.canaries < 0:
+            raise ConfigError(f"--canaries must be a positive number; found {self.canaries}.")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"--seed must be 0 to 2^63 - 1; found {self.seed}.")
 
@@ -102,8 +107,10 @@ def resolve_settings(
     values: dict[str, Any] = {"options": {**_options_table(tables.pop("options", {}), file), **options}}
     for name, raw in _one_spelling(tables, file).items():
         if name not in known:
-            hint = did_you_mean(name, known) or " Settings of the trainer itself stand in a table [options]."
-            raise ConfigError(f"There is no setting '{name}' (found in {file}).{hint}")
+            raise ConfigError(
+                f"There is no setting '{name}' (found in {file}).{did_you_mean(name, known)} Settings of the trainer "
+                "itself stand in a table [options]."
+            )
         values[name] = convert_setting(name, raw, types[name], str(file))
     return TrainSettings(**{**values, **given})
 
@@ -151,6 +158,7 @@ def train_model(
     Raises:
         ConfigError, DataError, ModelError, StoreError: naming what was asked, what was found and what to do.
     """
+    from ldm_eval.run.canaries import flip_coins
     from ldm_eval.run.data import load_images
     from ldm_eval.run.models import pick_device
 
@@ -158,8 +166,14 @@ def train_model(
     data = load_images(settings.data, catalogue, what="Training data")
     holdout_ref = settings.holdout or _kept_split(settings.data, catalogue)
     holdout = load_images(holdout_ref, catalogue, what="Holdout data") if holdout_ref else None
+    digest = data.digest
+    canaries = flip_coins(data, settings.canaries, settings.seed) if settings.canaries else None
+    if canaries is not None:
+        data = canaries.trained_on(data)
     request = TrainRequest(
         data=data,
+        data_digest=digest,
+        canaries=str(canaries or ""),
         data_ref=settings.data,
         holdout=holdout,
         holdout_ref=holdout_ref,
@@ -174,6 +188,11 @@ def train_model(
         options=settings.options,
     )
     progress.note(_opening(settings, data, holdout))
+    if canaries is not None:
+        progress.note(
+            f"{settings.canaries} canaries: the coin included {int(canaries.included.sum())} and left out "
+            f"{int((~canaries.included).sum())}. The checkpoint remembers which: keep it from whom you audit against."
+        )
     with progress.stage("train", settings.steps):
         return spec.load().train(request, _Teller(progress, watch, settings.steps))
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -31,7 +31,6 @@ from ldm_eval.api import (
     ModelRef,
     NotApplicable,
     Role,
-    ScoreFunction,
     Table,
 )
 from ldm_eval.errors import EvidenceError, ModelError, PluginError, StoreError
@@ -39,14 +38,15 @@ from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.evidence import StoredEvidence
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_from_json
 from ldm_eval.run.spaces import chosen_spaces, in_space, kept_in_space, merged
-from ldm_eval.store.atomic import GO_ON, write_with
+from ldm_eval.store.atomic import GO_ON
 from ldm_eval.store.contributions import Contribution, contributions_path, save_contributions
 from ldm_eval.store.results import outcome_to_json
+from ldm_eval.store.scores import KeptScores, save_scores
 
 __all__ = ["describe_error", "main", "run_check"]
 
 
-def run_check(spec: CheckSpec, job: CheckJob) -> CheckOutcome:
+def run_check(spec: CheckSpec, job: CheckJob, on_progress: Callable[[int, int], None] | None = None) -> CheckOutcome:
     """Run one check on its evidence; whatever it raises becomes ``Crashed``.
 
     Raises:
@@ -58,7 +58,7 @@ def run_check(spec: CheckSpec, job: CheckJob) -> CheckOutcome:
     try:
         for space in chosen_spaces(spec.needs, job.evidence.spaces):
             at = f"with the extractor {space.info.name}: " if space and outcomes else ""
-            evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters, space)
+            evidence = StoredEvidence(job.evidence, spec.id, spec.needs, job.parameters, space, on_progress)
             outcome = _outcome(spec.id, spec.load().run(evidence))
             further = space.info.name if space and outcomes else ""
             outcomes.append(in_space(outcome, further) if further else outcome)
@@ -138,7 +138,7 @@ class _Worker:
 
     def _check(self, spec: CheckSpec, job: CheckJob) -> None:
         try:
-            outcome = run_check(spec, job)
+            outcome = run_check(spec, job, lambda done, total: self.answer(progress=done, total=total))
         except StoreError as error:
             self.answer(stopped=str(error))
             return
@@ -163,7 +163,8 @@ class _Worker:
             raise ModelError("This model does not show its inside.")
         function = _import(job.function)
         role = cast(Role, job.role)
-        pixels = job.evidence.images(role).pixels
+        images = job.evidence.images(role)
+        pixels = images.pixels
         if tuple(pixels.shape[1:]) != parts.image_shape:
             raise ModelError(
                 f"The model makes images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
@@ -171,17 +172,23 @@ class _Worker:
         # At random: a folder is read in the order of its names, and its first images may be one class or one person.
         generator = np.random.default_rng(derived_seed(job.evidence.seed, f"scored images of {role}"))
         index = subset(len(pixels), job.max_images, generator)
+        prompts = images.prompts
         rows = []
         for start in range(0, len(index), job.batch_size):
-            batch = to_float(np.asarray(pixels[index[start : start + job.batch_size]])).to(parts.device)
+            chosen = index[start : start + job.batch_size]
+            batch = to_float(np.asarray(pixels[chosen])).to(parts.device)
+            words = ([str(prompts[row]) for row in chosen],) if job.prompts and prompts is not None else ()
             with torch.inference_mode():
-                rows.append(np.asarray(function(parts, batch, job.evidence.seed, job.parameters), dtype=np.float32))
+                found = function(parts, batch, *words, job.evidence.seed, job.parameters)
+            rows.append(np.asarray(found, dtype=np.float32))
             self.answer(progress=len(batch))
         values = np.concatenate(rows)
         if not np.isfinite(values).all():
             raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
-        path = job.evidence.score_path(job.name, role)
-        write_with(path, lambda stream: np.savez(stream, index=index, values=values))
+        kept = KeptScores(
+            job.name, role, images.digest, dict(job.parameters), index, tuple(images.ids[row] for row in index), values
+        )
+        save_scores(job.evidence.score_path(job.name, role), kept)
 
     def _model(self, job: ScoreJob) -> LoadedModel:
         key = (job.backend, job.model, job.device)
@@ -191,10 +198,10 @@ class _Worker:
         return self._models[key]
 
 
-def _import(dotted: str) -> ScoreFunction:
+def _import(dotted: str) -> Callable[..., Any]:
     module, _, name = dotted.partition(":")
     try:
-        return cast(ScoreFunction, getattr(importlib.import_module(module), name))
+        return cast(Callable[..., Any], getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError) as error:
         raise PluginError(f"The score function '{dotted}' cannot be imported: {error}.") from error
 

@@ -121,12 +121,13 @@ def training_record(request: TrainRequest, steps: int) -> TrainingRecord:
     """What a file says of its own training."""
     return TrainingRecord(
         data=request.data_ref,
-        data_digest=request.data.digest,
+        data_digest=request.data_digest or request.data.digest,
         data_size=len(request.data),
         holdout=request.holdout_ref,
         steps=steps,
         horizontal_flip=request.horizontal_flip,
         seed=request.seed,
+        canaries=request.canaries,
     )
 
 

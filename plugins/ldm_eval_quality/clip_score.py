@@ -61,7 +61,11 @@ class ClipScoreCheck:
     title: ClassVar[str] = "CLIPScore"
     question: ClassVar[str] = "Do the images show what their prompts say?"
     needs: ClassVar[Needs] = Needs(
-        samples=_MINIMUM, optional=("reference",), features=("samples",), text=("samples",), each_extractor=True
+        samples=_MINIMUM,
+        optional=("reference",),
+        features=("samples",),
+        text=("samples", "reference"),
+        each_extractor=True,
     )
     planning: ClassVar[Mapping[str, Planning]] = {"*": Planning("mean", "samples, each of another prompt")}
     phantoms: ClassVar[Phantoms] = Phantoms(
