@@ -116,3 +116,11 @@ def test_too_few_rows_for_the_groups_are_refused() -> None:
     x, y = sets(5, 19, 100, 4)
     with pytest.raises(DataError, match="at least two rows"):
         limit(x, y)
+
+
+def test_a_set_against_itself_lies_below_zero_by_the_bias_that_two_independent_sets_would_have() -> None:
+    x, other = sets(6, 400, 400, 16, shift=0.0, spread=1.0)
+    itself, apart = limit(x, x), limit(x, other)
+    assert itself.at_n == pytest.approx(0.0, abs=1e-9)
+    assert itself.interval.high < 0
+    assert itself.value == pytest.approx(apart.value - apart.at_n, rel=0.2)
