@@ -70,7 +70,7 @@ class MindCheck:
     """
 
     id: ClassVar[str] = "quality/mind"
-    title: ClassVar[str] = "MIND"
+    title: ClassVar[str] = "Sliced Wasserstein distance (MIND)"
     question: ClassVar[str] = "How far are the samples from real images, in every direction of feature space?"
     settings: ClassVar[tuple[str, ...]] = ("directions",)
     needs: ClassVar[Needs] = Needs(
