@@ -54,7 +54,8 @@ class Law:
             return np.asarray(normal / np.sqrt(rng.chisquare(5, (n, 1)) / 3), dtype=np.float64)
         if self.kind == "relu":
             mix = np.random.default_rng(0).standard_normal((self.d, self.d)) / np.sqrt(self.d)
-            return np.maximum(0.0, (scale * rng.standard_normal((n, self.d))) @ mix * np.sqrt(self.d))
+            mixed = (scale * rng.standard_normal((n, self.d))) @ mix * np.sqrt(self.d)
+            return np.asarray(np.maximum(0.0, mixed), dtype=np.float64)
         return np.asarray(scale * rng.standard_normal((n, self.d)), dtype=np.float64)
 
     def limit(self) -> float:
