@@ -2,8 +2,8 @@
 
 The merges are OpenAI's file ``bpe_simple_vocab_16e6.txt.gz`` (MIT, beside this module with its licence). The original
 splits text with the ``regex`` package and repairs it with ``ftfy``; here the same classes of characters come from
-``unicodedata``, and of ftfy's repairs only those of quotation marks and of composed characters (NFC) are made. For
-printable ASCII the tokens are the original's; text that was decoded wrongly is not repaired.
+``unicodedata``, and of ftfy's repairs those of quotes, full and half widths, ligatures and composed characters (NFC)
+are made. For printable ASCII the tokens are the original's; text that was decoded wrongly is not repaired.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ _MERGES = 49152 - 256 - 2
 _WORD_END = "</w>"
 _SPACE = re.compile(r"\s+")
 _SPECIAL = re.compile(r"<\|startoftext\|>|<\|endoftext\|>|'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
-_QUOTES = {**dict.fromkeys(map(ord, "ʼ‘’‚‛"), "'"), **dict.fromkeys(map(ord, "“”„‟"), '"')}
+_WIDE_AND_TIED = (*range(0xFF01, 0xFFEF), *map(ord, "ĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬅﬆ"))
+_PLAIN = {
+    **{code: unicodedata.normalize("NFKC", chr(code)) for code in _WIDE_AND_TIED},
+    **dict.fromkeys(map(ord, "ʼ‘’‚‛"), "'"),
+    **dict.fromkeys(map(ord, "“”„‟"), '"'),
+}
 
 
 class Tokenizer:
@@ -100,8 +105,8 @@ def published_tokenizer() -> Tokenizer:
 
 
 def clean(text: str) -> str:
-    """Composed characters, straight quotes, HTML entities resolved twice, single spaces, lower case."""
-    text = unicodedata.normalize("NFC", text).translate(_QUOTES)
+    """Plain quotes and widths, no ligatures, composed characters, no HTML entities, single spaces, lower case."""
+    text = unicodedata.normalize("NFC", text.translate(_PLAIN))
     return _SPACE.sub(" ", html.unescape(html.unescape(text))).strip().lower()
 
 

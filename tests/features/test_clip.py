@@ -216,6 +216,18 @@ def test_the_published_names_say_how_images_become_square() -> None:
     }
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_features(theirs: Any, extractor: ClipExtractor) -> None:
+    state = StateDict(published_names(theirs.state_dict()), published=False)
+    on_gpu = vit_recipes.build_clip(_tiny_recipe(), state, "cuda")
+    for found, expected in (
+        (on_gpu.extract(_pictures()).values, extractor.extract(_pictures()).values),
+        (on_gpu.embed_text(["a cat", "two dogs"]), extractor.embed_text(["a cat", "two dogs"])),
+    ):
+        assert _relative(torch.from_numpy(found), torch.from_numpy(expected)) < 1e-4
+
+
 @pytest.mark.network
 def test_the_published_weights_know_a_colour_by_its_name(tmp_path: Path) -> None:
     extractor = vit_recipes.load_clip("clip-vit-b32", ExtractorContext("cpu", offline=False, cache_dir=tmp_path))

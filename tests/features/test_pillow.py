@@ -111,3 +111,11 @@ def test_the_name_and_the_fingerprint_tell_all_that_is_done() -> None:
         PillowPreparation(224, "stretch", MEAN, DEVIATION, text="lower case"),
     ]
     assert len({stretch.canonical, *(other.canonical for other in others)}) == 6
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_levels() -> None:
+    images = torch.from_numpy(_images(300, 201))
+    found = resize(images.cuda(), 224, 224).cpu()
+    assert torch.equal(found, resize(images, 224, 224))

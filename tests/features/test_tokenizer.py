@@ -75,6 +75,11 @@ def test_typographic_quotes_and_entities_are_plain_ones() -> None:
     assert published_tokenizer().encode("it&amp;#39;s a &quot;cat&quot; &amp;amp; a dog") == plain
 
 
+def test_ligatures_and_other_widths_are_plain_letters() -> None:
+    plain = published_tokenizer().encode("five officers, 24 ABC カ")
+    assert published_tokenizer().encode("ﬁve oﬃcers, ２４ ＡＢＣ ｶ") == plain
+
+
 def test_composed_and_combined_characters_are_one() -> None:
     assert published_tokenizer().encode("cafe\u0301") == published_tokenizer().encode("café")
 
