@@ -128,6 +128,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, inception_weigh
         recipes.load_inception_2015(_context(tmp_path, given=tmp_path / "w.pth"))
 
 
+def test_a_copy_in_another_container_counts_as_published_by_its_own_digest(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.bin")
+    digest = hashlib.sha256((tmp_path / "w.bin").read_bytes()).hexdigest()
+    main = PublishedWeights("w.pth", "https://example.org/w.pth", "0" * 64)
+    assert not weights.read(tmp_path / "w.bin", main).published
+    assert weights.read(tmp_path / "w.bin", dataclasses.replace(main, also=(digest,))).published
+
+
 def test_the_digest_of_weights_ignores_the_container_and_sees_one_bit() -> None:
     one = {"b": torch.ones(2), "a": torch.zeros(3)}
     other = {"a": torch.zeros(3, dtype=torch.float64), "b": torch.ones(2)}
