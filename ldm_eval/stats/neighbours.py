@@ -3,6 +3,11 @@
 ``|q - x|^2 = |q|^2 - 2 q.x + |x|^2`` costs one matrix product, but it cancels: in float32 an exact duplicate reads as a
 distance of up to a percent. So the product only proposes candidates. Everything within twice the worst-case rounding
 error of the k-th proposal is then measured again as a float64 sum of squared differences, which is what is returned.
+
+Where there is enough to do, the products are taken of short rows: the coordinates along the index's first principal
+directions, and the length of the rest as one more. No distance grows on that way, so a pair whose short rows are
+farther apart than the k-th distance measured so far cannot be among the nearest, whatever the directions are; all
+others are measured. How many these are decides whether it pays, and is counted on a few queries first.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from ldm_eval.errors import DataError
 
@@ -24,8 +30,14 @@ Index = NDArray[np.int64]
 _INDEX_ELEMENTS = 1 << 26  # one block of the index in float32: 256 MiB
 _INDEX_ROWS = 1 << 16
 _SCORE_ELEMENTS = 1 << 25  # one block of float32 scores: 128 MiB
+_SHORTENED_ELEMENTS = 1 << 22  # one block of rows in float64 on the way to short ones: 32 MiB
 _EXACT_ELEMENTS = 1 << 18  # one block of float64 differences: 2 MiB, in cache
 _GROUPS_OF = 32
+_DIRECTIONS = 128
+_LEARNT_FROM = 4096  # rows of the index
+_WORTH_SHORTENING = 3e11  # multiplications: below, finding the directions takes longer than it saves
+_PROBED = 64  # queries
+_OPEN_SHARE = 0.003  # of the pairs left to be measured: more, and the whole product is faster
 _UNIT = float(np.finfo(np.float32).eps)
 
 
@@ -64,35 +76,69 @@ def nearest(
         DataError: for shapes that do not fit, values that are not finite, or a k that cannot be answered.
     """
     _refuse(queries, index, k, exclude_self)
-    mean, scale = _frame(index)
+    frame = _frame(index)
+    if len(queries) * index.size >= _WORTH_SHORTENING and index.shape[1] > 2 * _DIRECTIONS:
+        shorter = _shortened(frame, index)
+        frame = shorter if _pays(shorter, queries, index, k) else frame
     q_count, n = len(queries), len(index)
     found = Neighbours(np.full((q_count, k), np.inf), np.full((q_count, k), n, dtype=np.int64))
     block_rows = max(1, min(_INDEX_ROWS, _INDEX_ELEMENTS // max(1, index.shape[1])))
     for first in range(0, n, block_rows):
         block = index[first : first + block_rows]
-        single = _to_single(block, mean, scale)
+        single = frame.rows(block)
         norms = np.einsum("nd,nd->n", single, single)
         rows = max(1, _SCORE_ELEMENTS // max(len(block), index.shape[1]))
         values = np.empty((min(rows, q_count), len(block)), dtype=np.float32)  # one for all: new pages cost a fifth
         for start in range(0, q_count, rows):
             some = queries[start : start + rows]
-            scores = _scores(_to_single(some, mean, scale), single, norms, values[: len(some)])
+            scores = _scores(frame.rows(some), single, norms, values[: len(some)])
             if exclude_self:
                 _mask_self(scores.values, start - first)
-            near = _nearest_in_block(some, block, scores, min(k, len(block)))
+            search = _nearest_in_block if frame.directions is None else _nearest_by_bound
+            near = search(some, block, scores, min(k, len(block)), frame.scale)
             _merge(found, slice(start, start + len(some)), near, first)
     return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """Where and how rows are measured in float32: shifted by ``mean (D,)``, divided by ``scale``, and perhaps short.
+
+    ``directions (D, p)`` float64, orthonormal: rows become their coordinates along these and the length of the rest.
+    """
+
+    mean: Float
+    scale: float
+    directions: Float | None = None
+
+    def rows(self, rows: NDArray[Any]) -> Single:
+        """``(N, D) -> (N, D)`` or ``(N, p + 1)`` float32."""
+        if self.directions is None:
+            return _to_single(rows, self.mean, self.scale)
+        out = np.empty((len(rows), self.directions.shape[1] + 1), dtype=np.float32)
+        step = max(1, _SHORTENED_ELEMENTS // max(1, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            shifted = np.subtract(rows[start : start + step], self.mean, dtype=np.float64) / self.scale
+            along = shifted @ self.directions
+            rest = np.einsum("nd,nd->n", shifted, shifted) - np.einsum("nd,nd->n", along, along)
+            out[start : start + step, :-1] = along
+            out[start : start + step, -1] = np.sqrt(np.maximum(rest, 0.0))
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Scores:
-    """``values (Q, N)`` float32: |x|^2 - 2 q.x in the shifted frame; ``error (Q,)``: its worst rounding error."""
+    """``values (Q, N)`` float32: |x|^2 - 2 q.x in the frame.
+
+    ``error (Q,)``: its worst rounding error; ``lengths (Q,)``: |q|^2, by which a value falls short of a distance.
+    """
 
     values: Single
     error: Single
+    lengths: Single
 
 
-def _frame(index: NDArray[Any]) -> tuple[Float, float]:
+def _frame(index: NDArray[Any]) -> _Frame:
     """Mean and largest absolute value of the index: shifting loses no distance and saves digits."""
     mean, largest = np.zeros(index.shape[1]), 0.0
     step = max(1, _EXACT_ELEMENTS // max(1, index.shape[1]))
@@ -100,7 +146,26 @@ def _frame(index: NDArray[Any]) -> tuple[Float, float]:
         block = np.asarray(index[first : first + step], dtype=np.float64)
         mean += block.sum(axis=0)
         largest = max(largest, float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
-    return mean / len(index), largest or 1.0
+    return _Frame(mean / len(index), largest or 1.0)
+
+
+def _shortened(frame: _Frame, index: NDArray[Any]) -> _Frame:
+    """The frame with the first principal directions of some rows of the index. Any directions give the same answer."""
+    some = _to_single(index[:: -(-len(index) // _LEARNT_FROM)], frame.mean, frame.scale).astype(np.float64)
+    d = some.shape[1]
+    _, directions = linalg.eigh(some.T @ some, subset_by_index=(d - _DIRECTIONS, d - 1), check_finite=False)
+    return _Frame(frame.mean, frame.scale, np.asarray(directions, dtype=np.float64))
+
+
+def _pays(frame: _Frame, queries: NDArray[Any], index: NDArray[Any], k: int) -> bool:
+    """Few enough pairs are left open for some queries and the first rows of the index."""
+    some, block = queries[:: -(-len(queries) // _PROBED)], index[: 2 * _LEARNT_FROM]
+    single = frame.rows(block)
+    values = np.empty((len(some), len(block)), dtype=np.float32)
+    scores = _scores(frame.rows(some), single, np.einsum("nd,nd->n", single, single), values)
+    k = min(k, len(block))
+    open_ = scores.values <= _reach(some, block, scores, k, frame.scale)[:, None]
+    return float(open_.mean()) <= max(_OPEN_SHARE, 2.0 * k / len(block))
 
 
 def _to_single(rows: NDArray[Any], mean: Float, scale: float) -> Single:
@@ -116,9 +181,10 @@ def _scores(queries: Single, index: Single, norms: Single, values: Single) -> _S
     np.matmul(np.multiply(queries, np.float32(-2)), index.T, out=values)
     values += norms
     d = queries.shape[1]
-    reach = np.linalg.norm(queries, axis=1) + float(np.sqrt(norms.max(initial=0.0)))
+    lengths = np.einsum("qd,qd->q", queries, queries)
+    reach = np.sqrt(lengths) + float(np.sqrt(norms.max(initial=0.0)))
     # |fl(q.x) - q.x| <= D u |q||x| for any order of summation; the rest covers the norms, the cast and the addition.
-    return _Scores(values, np.asarray((d + 8) * _UNIT * reach**2, dtype=np.float32))
+    return _Scores(values, np.asarray((d + 8) * _UNIT * reach**2, dtype=np.float32), lengths)
 
 
 def _mask_self(values: Single, offset: int) -> None:
@@ -128,7 +194,35 @@ def _mask_self(values: Single, offset: int) -> None:
     values[rows[inside], columns[inside]] = np.inf
 
 
-def _nearest_in_block(queries: NDArray[Any], index: NDArray[Any], scores: _Scores, k: int) -> Neighbours:
+def _reach(queries: NDArray[Any], index: NDArray[Any], scores: _Scores, k: int, scale: float) -> Single:
+    """``(Q,)`` the score beyond which nothing is among the k nearest: k distances are measured to know it."""
+    proposed, _, _ = _propose(scores.values, k)
+    exact = _rescore(queries, index, proposed)
+    exact[np.isinf(np.take_along_axis(scores.values, proposed, axis=1))] = np.inf
+    kth = np.partition(exact, k - 1, axis=1)[:, k - 1] / scale
+    reach = np.square(kth) - scores.lengths + 2 * scores.error
+    return np.asarray(np.minimum(reach, np.finfo(np.float32).max), dtype=np.float32)  # never a masked self
+
+
+def _nearest_by_bound(queries: NDArray[Any], index: NDArray[Any], scores: _Scores, k: int, scale: float) -> Neighbours:
+    """Measure every pair that the bound leaves open."""
+    reach = _reach(queries, index, scores, k, scale)
+    row, column = np.divmod(np.flatnonzero(scores.values <= reach[:, None]), scores.values.shape[1])
+    exact = np.empty(len(row))
+    step = max(1, _EXACT_ELEMENTS // max(1, index.shape[1]))
+    for start in range(0, len(row), step):
+        part = slice(start, start + step)
+        difference = np.subtract(index[column[part]], queries[row[part]], dtype=np.float64)[:, None]
+        exact[part] = np.sqrt(np.einsum("qkd,qkd->qk", difference, difference))[:, 0]  # summed as in _rescore
+    order = np.lexsort((column, exact, row))
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    order, rank = order[rank < k], rank[rank < k]
+    near = Neighbours(np.full((len(queries), k), np.inf), np.zeros((len(queries), k), dtype=np.int64))
+    near.distances[row[order], rank], near.indices[row[order], rank] = exact[order], column[order]
+    return near
+
+
+def _nearest_in_block(queries: NDArray[Any], index: NDArray[Any], scores: _Scores, k: int, scale: float) -> Neighbours:
     proposed, kth, excluded = _propose(scores.values, k)
     limit = kth + 2 * scores.error
     exact = _rescore(queries, index, proposed)

@@ -7,6 +7,19 @@ import ldm_eval.stats.neighbours as module
 from ldm_eval.errors import DataError
 from ldm_eval.stats.neighbours import nearest
 
+REAL_PAYS = module._pays
+
+
+@pytest.fixture(autouse=True, scope="module", params=["whole rows", "short rows"])
+def _route(request):
+    """Every test is run with products of whole rows, and of short ones along a single direction."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "short rows":
+            patch.setattr(module, "_WORTH_SHORTENING", 0)
+            patch.setattr(module, "_DIRECTIONS", 1)
+            patch.setattr(module, "_pays", lambda *_: True)
+        yield
+
 
 def brute_force(queries, index, k, exclude_self=False):
     difference = queries.astype(np.float64)[:, None, :] - index.astype(np.float64)[None, :, :]
@@ -99,3 +112,27 @@ def test_scale_does_not_matter(seed, n, d, scale):
 def test_refuses_what_it_cannot_answer(queries, index, k, exclude, message):
     with pytest.raises(DataError, match=message):
         nearest(queries, index, k, exclude_self=exclude)
+
+
+def test_short_rows_are_used_where_they_pay_and_only_there(monkeypatch):
+    rng = np.random.default_rng(4)
+    monkeypatch.setattr(module, "_WORTH_SHORTENING", 0)
+    monkeypatch.setattr(module, "_DIRECTIONS", 12)
+    low_rank = rng.normal(size=(3000, 10)) @ rng.normal(size=(10, 60)) + 0.01 * rng.normal(size=(3000, 60))
+    frames = {}
+    for name, index in (("structure", low_rank), ("none", rng.normal(size=(3000, 60)))):
+        frame = module._shortened(module._frame(index), index)
+        frames[name] = float(REAL_PAYS(frame, index[:500] + 0.001, index, 5))
+        found = nearest(index[:200], index, 5)
+        np.testing.assert_allclose(found.distances, brute_force(index[:200], index, 5)[0], rtol=1e-12)
+    assert frames == {"structure": 1.0, "none": 0.0}
+
+
+def test_short_rows_are_never_farther_apart_than_whole_ones(monkeypatch):
+    rng = np.random.default_rng(5)
+    index = rng.normal(size=(400, 30)) * np.geomspace(10, 0.1, 30) + 7.0
+    monkeypatch.setattr(module, "_DIRECTIONS", 4)
+    frame = module._shortened(module._frame(index), index)
+    short, whole = frame.rows(index).astype(np.float64) * frame.scale, index
+    between = [np.linalg.norm(one[:, None] - one[None, :], axis=2) for one in (short, whole)]
+    assert (between[0] <= between[1] * (1 + 1e-6) + 1e-6).all()
