@@ -25,7 +25,8 @@ from ldm_eval.api import (
     Table,
 )
 from ldm_eval_privacy.copy_evidence import CopyPair, write_pairs
-from ldm_eval_privacy.pixel_space import PixelIndex, PixelMatches, comparable, same_size
+from ldm_eval_privacy.copy_rules import Control, Judged, Rules, find_control
+from ldm_eval_privacy.pixel_space import PixelIndex, comparable, same_size
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
@@ -43,57 +44,7 @@ _DEFAULTS = {
     "max_overlap": 0.01,
     "false_positives": 0.01,
 }
-_FEWEST_CONTROLS = 20
 _COPIER = "ldm_eval_privacy.phantoms:copier"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """A set put before the rules. ``near (N,)`` is None where the relative rule has too few training images."""
-
-    matches: PixelMatches
-    exact: NDArray[np.bool_]
-    near: NDArray[np.bool_] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """The two rules, see ``docs/checks/privacy-near-copies.md``."""
-
-    alpha: float
-    threshold: float
-    grey_levels: float
-
-    def judge(self, matches: PixelMatches) -> _Judged:
-        exact = matches.difference <= self.grey_levels
-        if matches.ratio is None:
-            return _Judged(matches, exact, None)
-        return _Judged(matches, exact, exact | (matches.ratio / self.alpha < self.threshold))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Holdout:
-    """The control: different fresh real images, less those that are in the training set.
-
-    An image that is there r times counts once: r equal verdicts are not r independent ones, and its copies would lie
-    on both sides of the split.
-
-    Attributes:
-        near: How many of them the published rule flags.
-        overlap: How many were left out.
-        ratio: ``(n,)`` distance ratios, or None where the relative rule has too few training images.
-        cut: Ratio below which an image counts for the excess: the published one, or one that a fresh image undercuts
-            with probability ``false_positives``, from one half of the control, where that is stricter.
-        judged: Images of the other half, ``false`` of them below the cut.
-    """
-
-    near: int
-    n: int
-    overlap: int
-    ratio: NDArray[np.float64] | None = None
-    cut: float = 0.0
-    judged: int = 0
-    false: int = 0
 
 
 class NearCopies:
@@ -140,13 +91,13 @@ class NearCopies:
             return NotApplicable(f"Pixels are compared at one size; found {sizes}. Give training data at that size.")
         arrays = comparable(sets, int(values["max_side"]))
         index = PixelIndex(arrays[1], values["grey_levels"], int(values["neighbours"]))
-        rules = _Rules(values["alpha"], values["threshold"], values["grey_levels"])
+        rules = Rules(values["alpha"], values["threshold"], values["grey_levels"])
         judged = rules.judge(index.match(arrays[0]))
         control = None
         if holdout is not None:
             different = find_duplicates(arrays[2], near=values["grey_levels"]).representatives
             seen = rules.judge(index.match(arrays[2][different]))
-            found = _control(seen, values, evidence.rng("halves of the holdout"))
+            found = find_control(seen, values, evidence.rng("halves of the holdout"))
             if isinstance(found, str):
                 return Invalid(f"{found} {_what_was_seen(judged)}")
             control = found
@@ -154,35 +105,11 @@ class NearCopies:
         return report.findings(_write(evidence, judged, samples, training))
 
 
-def _control(judged: _Judged, values: dict[str, float], rng: np.random.Generator) -> _Holdout | str:
-    """The false-positive control, or why there is none: holdout images that are training images are no control."""
-    from ldm_eval.stats.proportions import clopper_pearson
-    from ldm_eval.stats.roc import threshold_at
-
-    overlap, n = int(judged.exact.sum()), len(judged.exact)
-    if n - overlap < _FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
-        return (
-            f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at "
-            f"least {_FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that "
-            "shares no image with the training set."
-        )
-    fresh = ~judged.exact
-    if judged.near is None or judged.matches.ratio is None:
-        return _Holdout(0, n - overlap, overlap)
-    ratio = judged.matches.ratio[fresh]
-    shuffled = rng.permutation(ratio)
-    calibrate, control = shuffled[: len(ratio) // 2], shuffled[len(ratio) // 2 :]
-    cut = min(values["alpha"] * values["threshold"], -threshold_at(-calibrate, values["false_positives"]))
-    return _Holdout(
-        int(judged.near[fresh].sum()), n - overlap, overlap, ratio, cut, len(control), int((control < cut).sum())
-    )
-
-
-def _what_was_seen(judged: _Judged) -> str:
+def _what_was_seen(judged: Judged) -> str:
     return f"Without that control: {int(judged.exact.sum())} of {len(judged.exact)} samples are exact copies."
 
 
-def _write(evidence: Evidence, judged: _Judged, samples: ImageSet, training: ImageSet) -> str:
+def _write(evidence: Evidence, judged: Judged, samples: ImageSet, training: ImageSet) -> str:
     flagged = judged.exact if judged.near is None else judged.near
     matches = judged.matches
     pairs = [
@@ -206,8 +133,8 @@ class _Report:
     evidence: Evidence
     values: dict[str, float]
     index: PixelIndex
-    judged: _Judged
-    control: _Holdout | None
+    judged: Judged
+    control: Control | None
     size: tuple[int, ...]
 
     def findings(self, written: str) -> list[Finding]:
@@ -259,7 +186,7 @@ class _Report:
             **protocol,
         )
 
-    def _excess(self, control: _Holdout) -> Measurement:
+    def _excess(self, control: Control) -> Measurement:
         from ldm_eval.stats.proportions import newcombe
 
         flagged = self.judged.exact.copy()
@@ -296,7 +223,7 @@ class _Report:
             floor=None if self.control is None else self.control.near / self.control.n,
         )
 
-    def _false_positives(self, control: _Holdout) -> Measurement:
+    def _false_positives(self, control: Control) -> Measurement:
         from ldm_eval.stats.proportions import clopper_pearson
 
         return self._measurement(
@@ -348,7 +275,7 @@ class _Report:
         return Table("counts", "What was compared and what was found", ("what", "count"), tuple(rows))
 
 
-def _detectable_excess(n: int, control: _Holdout, power: float = 0.95) -> float | None:
+def _detectable_excess(n: int, control: Control, power: float = 0.95) -> float | None:
     """Smallest near-copy rate whose excess would have had a lower bound above zero with this probability."""
     from scipy.special import betaincinv
 
