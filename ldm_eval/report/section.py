@@ -66,17 +66,19 @@ def family_title(family: str) -> str:
     return FAMILIES.get(family) or escape(humanise(family)) or "Unnamed family"
 
 
-_SPELLED = {word: word.upper() for word in ("auc", "fd", "fid", "fpr", "is", "kid", "mmd", "tpr")} | {
+_SPELLED = {word: word.upper() for word in ("auc", "cmmd", "fd", "fid", "fpr", "is", "kid", "mind", "mmd", "tpr")} | {
     "frechet": "Fréchet",
+    "sfid": "sFID",
     "rfd": "rFD",
     "rfid": "rFID",
 }
 
 
 def humanise(name: str) -> str:
-    """``near_copy_rate`` -> ``Near copy rate``; known abbreviations as they are written."""
-    words = plain(name).replace("_", " ").split()
-    text = " ".join(_SPELLED.get(word, word) for word in words)
+    """``near_copy_rate`` -> ``Near copy rate``; known abbreviations as they are written, ``@space`` in brackets."""
+    called, at, space = plain(name).partition("@")
+    words = called.replace("_", " ").split()
+    text = " ".join(_SPELLED.get(word, word) for word in words) + (f" ({space})" if at else "")
     return text if words and words[0] in _SPELLED else text[:1].upper() + text[1:]
 
 

@@ -49,8 +49,8 @@ def in_space(outcome: CheckOutcome, extractor: str) -> CheckOutcome:
 
 
 def renamed(name: str, extractor: str) -> str:
-    """The name of a measurement, table or figure of a further extractor: ``name@extractor``."""
-    return f"{name}@{extractor}"
+    """The name of a measurement, table or figure of a further extractor: ``name@extractor``, or its own name for it."""
+    return name if name.endswith(f"({extractor})") else f"{name}@{extractor}"
 
 
 def kept_in_space(kept: Sequence[Contribution], extractor: str) -> list[Contribution]:
