@@ -40,7 +40,7 @@ INCEPTION_2015 = Recipe(
         sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     ),
     licence="Apache-2.0",
-    micro_batch=8,
+    micro_batch=4,
 )
 
 # clean-fid (arXiv:2104.11222): what Inception sees is neither aliased nor rounded
