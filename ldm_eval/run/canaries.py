@@ -15,12 +15,18 @@ from ldm_eval.api import CANARY, ImageSet
 from ldm_eval.diffusion.randomness import derived_seed
 from ldm_eval.errors import ConfigError, DataError
 from ldm_eval.stats.digests import image_digest
+from ldm_eval.stats.neighbours import nearest
 
 __all__ = ["INCLUDED", "LEFT_OUT", "Canaries", "flip_coins", "read_canaries", "rows_of"]
 
 INCLUDED, LEFT_OUT = "included", "left out"
-_ENTRY = re.compile(r"(\d{1,12})([+-])")
+_ENTRY = re.compile(r"([0-9]{1,12})([+-])")
 _PURPOSE = "canaries"
+_SAME = 4.0
+"""Root mean square difference, in grey levels of 8 bits, up to which two images are one, as in the privacy checks."""
+
+_SIDE = 32
+_BLOCK = 1 << 22  # pixels converted at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +60,14 @@ class Canaries:
 
 
 def flip_coins(data: ImageSet, count: int, seed: int) -> Canaries:
-    """Choose ``count`` different rows and flip a fair coin for each; a function of the seed and the numbers alone.
+    """Choose ``count`` different rows and flip a fair coin for each; a function of the seed and the data alone.
+
+    An image that the data hold twice is no canary: leaving one of the two out would change nothing, so the audit would
+    see less than there is. Near duplicates count as duplicates.
 
     Raises:
-        ConfigError: for more canaries than half of the images, or fewer than two.
+        ConfigError: for more canaries than half of the images, fewer than two, more than there are images without a
+            duplicate, or a class label that would be left out whole.
     """
     if not 2 <= count <= len(data) // 2:
         raise ConfigError(
@@ -65,24 +75,75 @@ def flip_coins(data: ImageSet, count: int, seed: int) -> Canaries:
             "about half of the canaries are left out of the training."
         )
     rng = np.random.default_rng(derived_seed(seed, _PURPOSE))
-    rows = np.sort(rng.choice(len(data), count, replace=False)).astype(np.int64)
-    return Canaries(rows, rng.random(count) < 0.5)
+    rows = np.sort(_single(data, rng.permutation(len(data)), count)).astype(np.int64)
+    chosen = Canaries(rows, rng.random(count) < 0.5)
+    if data.labels is not None:
+        kept = np.delete(data.labels, rows[~chosen.included])
+        if len(gone := np.setdiff1d(data.labels, kept)):
+            raise ConfigError(
+                f"--canaries {count} with --seed {seed}: the coin left out every image of class {gone[0]}. Use fewer "
+                "canaries, or another seed."
+            )
+    return chosen
 
 
-def read_canaries(text: str, size: int) -> Canaries:
-    """What a checkpoint says, for data of ``size`` images.
+def _single(data: ImageSet, order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The first ``count`` rows of ``order`` whose image has no duplicate in the data."""
+    points = _reduced(data)
+    radius = _SAME * np.sqrt(points.shape[1])
+    found: list[NDArray[np.int64]] = []
+    known = 0
+    for start in range(0, len(order), count):
+        rows = order[start : start + count]
+        nearest_other = nearest(points[rows], points, 2).distances[:, 1]  # the first is the image itself, at 0
+        single = rows[nearest_other > radius][: count - known]
+        found.append(single)
+        known += len(single)
+        if known == count:
+            return np.concatenate(found)
+    raise ConfigError(
+        f"--canaries {count}: only {known} of the {len(data)} training images have no duplicate among the others (root "
+        f"mean square difference at most {_SAME:g} grey levels). Give {known} at most, or remove the duplicates."
+    )
+
+
+def _reduced(data: ImageSet) -> NDArray[np.float32]:
+    """``(N, D) float32`` in grey levels of 8 bits: means of blocks, at most 32 by 32 of them and each channel.
+
+    Means of equal blocks are never farther apart (root mean square) than the images, so near duplicates stay near.
+    """
+    _, height, width = data.shape
+    rows, columns = (np.linspace(0, side, min(side, _SIDE), endpoint=False).astype(int) for side in (height, width))
+    sizes = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))
+    scale = np.float32(255 / np.iinfo(data.pixels.dtype).max)
+    reduced = np.empty((len(data), data.shape[0] * sizes.size), dtype=np.float32)
+    step = max(1, _BLOCK // int(np.prod(data.shape)))
+    for start in range(0, len(data), step):
+        block = np.asarray(data.pixels[start : start + step]).astype(np.float32)
+        sums = np.add.reduceat(np.add.reduceat(block, rows, axis=2), columns, axis=3)
+        reduced[start : start + step] = (sums / sizes * scale).reshape(len(block), -1)
+    return reduced
+
+
+def read_canaries(text: str, data: ImageSet, trained_on: int) -> Canaries:
+    """What a checkpoint says, for the data it names; ``trained_on`` is how many images it says it was trained on.
 
     Raises:
-        DataError: for text that no training wrote, a row that is not there or that stands twice.
+        DataError: for text that no training wrote: a row that is not there, stands twice or out of order, or more or
+            fewer left out than the number trained on says.
     """
     matches = [_ENTRY.fullmatch(entry) for entry in text.split()]
     found = [(int(match[1]), match[2] == "+") for match in matches if match]
     rows = np.array([row for row, _ in found], dtype=np.int64)
-    if len(found) < len(matches) or len(np.unique(rows)) < len(rows) or (rows >= size).any():
+    included = np.array([inside for _, inside in found], dtype=bool)
+    size = len(data)
+    rising = len(found) >= 2 and bool((np.diff(rows) > 0).all()) and rows[-1] < size
+    if len(found) < len(matches) or not rising or size - int((~included).sum()) != trained_on:
         raise DataError(
-            f"The checkpoint's canaries ('{text[:40]}') are not rows of the {size} images that its data names."
+            f"The checkpoint's canaries ('{text[:40]}') are not those of a training on {trained_on} of the {size} "
+            "images that its data names: the file was changed after the training. Train it again."
         )
-    return Canaries(rows, np.array([inside for _, inside in found], dtype=bool))
+    return Canaries(rows, included)
 
 
 def rows_of(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:

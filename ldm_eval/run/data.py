@@ -161,7 +161,7 @@ def _part_canaries(record: TrainingRecord | None, sets: dict[Role, ImageSet], ab
             "--data."
         )
         return
-    canaries = read_canaries(record.canaries, len(data))
+    canaries = read_canaries(record.canaries, data, record.data_size)
     sets["training"], sets["canaries"] = canaries.trained_on(data), canaries.of(data)
 
 

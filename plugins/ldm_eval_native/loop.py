@@ -96,10 +96,10 @@ def check_request(request: TrainRequest) -> None:
         raise DataError(f"'{request.data_ref}' has no images to train on.")
     if request.holdout is not None:
         check_output(request.output, request.holdout, request.holdout_ref, "the held-out images")
-        _check_holdout(request.data, request.holdout, request.holdout_ref)
+        _check_holdout(request.data, request.data_digest, request.holdout, request.holdout_ref)
 
 
-def _check_holdout(data: ImageSet, holdout: ImageSet, holdout_ref: str) -> None:
+def _check_holdout(data: ImageSet, data_digest: str, holdout: ImageSet, holdout_ref: str) -> None:
     if len(holdout) == 0 or holdout.shape != data.shape:
         raise DataError(
             f"Held-out images must have the shape of the training images, {data.shape}; '{holdout_ref}' has "
@@ -110,7 +110,7 @@ def _check_holdout(data: ImageSet, holdout: ImageSet, holdout_ref: str) -> None:
             f"The training images have {8 * data.pixels.itemsize} bits per channel, those of '{holdout_ref}' "
             f"{8 * holdout.pixels.itemsize}: their losses would differ by the rounding too. Save both alike."
         )
-    if holdout.digest == data.digest:
+    if holdout.digest in (data.digest, data_digest):
         raise DataError(
             f"The images of '{holdout_ref}' are the training images themselves, so nothing would be held out. "
             "Name another --holdout, or none."
@@ -134,6 +134,7 @@ def training_record(request: TrainRequest, steps: int) -> TrainingRecord:
 def shared_settings(request: TrainRequest, options: LoopOptions, device: torch.device) -> dict[str, Scalar]:
     """What shapes the weights in any training, beside the number of steps."""
     lowered: dict[str, Scalar] = {"precision": "bfloat16"} if lower_precision(options.precision, device) else {}
+    flipped: dict[str, Scalar] = {"canaries": len(request.canaries.split())} if request.canaries else {}
     return {
         "data digest": request.data.digest,
         "batch size": request.batch_size,
@@ -142,6 +143,7 @@ def shared_settings(request: TrainRequest, options: LoopOptions, device: torch.d
         "horizontal flip": request.horizontal_flip,
         **options.shaping_weights(),
         **lowered,
+        **flipped,
     }
 
 
