@@ -3,7 +3,7 @@
     python benchmarks/resizing.py --threads 2 --rounds 9
 
 Pillow is called as clean-fid 0.1.35 does (mode F, bicubic, one channel at a time, clipped). "whole" is the product with
-the whole matrix of each axis, "by 32" what ``resize`` does. Ratios are medians of paired ratios to Pillow.
+the whole matrix of each axis, "by bands" what ``resize`` does. Ratios are medians of paired ratios to Pillow.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
     ways: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]] = {
         "Pillow": pillow,
         "whole": whole,
-        "by 32": by_bands,
+        "by bands": by_bands,
     }
     for side in (32, 64, 128, 256, 512, 1024):
         images = np.random.default_rng(0).integers(0, 256, (IMAGES, 3, side, side), dtype=np.uint8)

@@ -72,8 +72,11 @@ OPERATORS = {
 }
 _CLIPPED = {"bicubic-antialias-clipped"}
 
-_BAND = 32
-"""Output pixels of one matrix product: benchmarks/resizing.py. More means more zeros, fewer means more calls."""
+_SMALL, _BAND_OF_SMALL, _BAND = 128, 100, 32
+"""Output pixels of one matrix product, for sides up to _SMALL and for larger ones: benchmarks/resizing.py.
+
+More means more zeros are multiplied, fewer means more calls, each of which waits for the slowest thread.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +92,10 @@ class _Band:
 def _bands(operator: str, size: int, target: int, device: str) -> tuple[_Band, ...]:
     """The matrix of an axis without most of its zeros: an eighth of the products and less."""
     matrix = OPERATORS[operator](size, target)
+    height = _BAND_OF_SMALL if size <= _SMALL else _BAND
     bands = []
-    for start in range(0, target, _BAND):
-        rows = matrix[start : start + _BAND]
+    for start in range(0, target, height):
+        rows = matrix[start : start + height]
         seen = np.flatnonzero(rows.any(axis=0))
         first, last = int(seen[0]), int(seen[-1]) + 1
         weights = torch.from_numpy(np.ascontiguousarray(rows[:, first:last])).to(device=device, dtype=torch.float32)
