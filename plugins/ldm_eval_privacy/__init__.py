@@ -9,10 +9,11 @@ from ldm_eval.hooks import hookimpl
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """Near copies of training images, and membership inference from the denoising loss."""
+    from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
     from ldm_eval_privacy.membership_loss import MembershipLoss
     from ldm_eval_privacy.near_copies import NearCopies
 
-    return [CheckSpec.of(NearCopies), CheckSpec.of(MembershipLoss)]
+    return [CheckSpec.of(NearCopies), CheckSpec.of(MembershipLoss), CheckSpec.of(EmpiricalEpsilon)]
 
 
 @hookimpl
