@@ -11,7 +11,7 @@ from ldm_eval.cli.progress import clock
 from ldm_eval.cli.tables import plain_table
 
 if TYPE_CHECKING:
-    from ldm_eval.run.plan import Plan, PlannedCheck
+    from ldm_eval.run.plan import Plan, PlannedCheck, PlannedScore
 
 __all__ = ["plan_document", "plan_tables", "size"]
 
@@ -39,6 +39,7 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
     rows = [
         ("samples", f"{plan.samples:,}{how}"),
         ("calls to the model", f"{plan.sampling_calls:,} to sample, {scoring:,} to score"),
+        *_scoring(plan),
         ("features of", ", ".join(plan.embed) or "nothing"),
     ]
     if plan.reconstructions:
@@ -50,6 +51,22 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
             ("disk", f"about {size(plan.cost.disk_bytes)}"),
         ]
     return rows
+
+
+def _scoring(plan: Plan) -> list[tuple[str, str]]:
+    """What each white-box score costs, over all the sets it is taken of."""
+    by_name: dict[str, list[PlannedScore]] = {}
+    for score in plan.scores:
+        by_name.setdefault(score.spec.name, []).append(score)
+    return [
+        (
+            f"  score {name}",
+            f"{sum(score.network_calls for score in scores):,}: {scores[0].spec.calls_per_image} for each of "
+            + " and ".join(f"{score.images:,} {score.role}" for score in scores)
+            + " images",
+        )
+        for name, scores in by_name.items()
+    ]
 
 
 def size(count: float) -> str:
@@ -72,6 +89,15 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "guidance": settings.guidance,
         "sampling_calls": plan.sampling_calls,
         "scoring_calls": sum(score.network_calls for score in plan.scores),
+        "scores": [
+            {
+                "score": score.spec.name,
+                "role": score.role,
+                "images": score.images,
+                "calls_per_image": score.spec.calls_per_image,
+            }
+            for score in plan.scores
+        ],
         "features": list(plan.embed),
         "reconstructions": plan.reconstructions,
         "seconds": plan.cost.seconds if plan.cost else None,

@@ -54,8 +54,9 @@ def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prep
     found = load_model(config.model, config.backend, device, catalogue)
     settings = found.model.resolve(SamplingSettings(config.sampler, config.steps, config.guidance))
     real = gather_real_images(config, found.model.identity.training, catalogue)
-    for reason in real.absent.values():
-        progress.note(reason)
+    for role, reason in real.absent.items():
+        if role != "canaries":  # few models have any; the checks that need them say so
+            progress.note(reason)
     samples = _sample_count(config, found.model.capacity)
     requests = _requests(config, found, settings, samples, real)
     attributes = plan_attributes(config, real.sets, catalogue)
