@@ -21,7 +21,7 @@ Features = NDArray[np.float32] | NDArray[np.float64]
 _TILE = 1024  # rows and columns of one product: as fast as a large one, and what follows stays in cache
 _PAIR_ELEMENTS = 1 << 19  # float64 differences taken at once
 _PENDING = 1 << 22  # proposed pairs held before they are thinned
-_HELD = 1 << 27  # elements of a centred copy (512 MB) that is kept; larger sets are centred again tile by tile
+_HELD = 1 << 26  # elements of a centred copy (256 MB) that is kept; larger sets are centred again tile by tile
 _UNIT = float(np.finfo(np.float32).eps)
 
 

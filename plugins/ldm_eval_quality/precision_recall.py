@@ -102,7 +102,7 @@ def _real_overlap(
     if held_out and evidence.has("training") and len(evidence.images("training")) >= len(real):
         training = usable_features(evidence, "training")
         rows = subset(len(training), len(real), evidence.rng("training in the place of samples"))
-        return manifold_overlap(real, training[rows], k=k)
+        return manifold_overlap(real, chosen(training, rows), k=k)
     parts = disjoint_parts(len(reference), len(real), evidence.rng("parts of the reference"))
     return manifold_overlap(reference[parts.first], reference[parts.second], k=k)
 
