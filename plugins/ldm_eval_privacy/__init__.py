@@ -8,12 +8,22 @@ from ldm_eval.hooks import hookimpl
 
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
-    """Near copies of training images, and membership inference from the denoising loss."""
+    """Copies of training images, membership inference, dataset inference, and the audit by canaries."""
+    from ldm_eval_privacy.dataset_inference import DatasetInference
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
+    from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
     from ldm_eval_privacy.near_copies import NearCopies
+    from ldm_eval_privacy.training_set import TrainingSet
 
-    return [CheckSpec.of(NearCopies), CheckSpec.of(MembershipLoss), CheckSpec.of(EmpiricalEpsilon)]
+    return [
+        CheckSpec.of(TrainingSet),
+        CheckSpec.of(NearCopies),
+        CheckSpec.of(MembershipLoss),
+        CheckSpec.of(MembershipAttacks),
+        CheckSpec.of(DatasetInference),
+        CheckSpec.of(EmpiricalEpsilon),
+    ]
 
 
 @hookimpl

@@ -19,7 +19,6 @@ from ldm_eval.api import (
     PhantomCase,
     Phantoms,
     Planning,
-    Series,
     SignatureValue,
 )
 from ldm_eval_privacy.denoising_loss import DENOISING_LOSS, noise_levels
@@ -32,6 +31,7 @@ from ldm_eval_privacy.membership_premise import (
     establish,
     scores_of,
 )
+from ldm_eval_privacy.roc_series import guessing, roc_series
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
@@ -200,15 +200,7 @@ def _protocol(evidence: Evidence) -> dict[str, SignatureValue]:
 
 
 def _roc_figure(attack: _Attack) -> Figure:
-    import numpy as np
-
-    from ldm_eval.stats.roc import roc_curve
-
-    curve = roc_curve(attack.members, attack.others)
-    smallest = 1 / len(attack.others)
-    grid = np.unique(np.concatenate([[smallest], curve.false_positive_rate[curve.false_positive_rate >= smallest]]))
-    at = np.searchsorted(curve.false_positive_rate, grid, side="right") - 1
-    rate = tuple(grid.round(6).tolist())
+    curve = roc_series("attack", attack.members, attack.others)
     return Figure(
         "roc",
         "lines",
@@ -217,6 +209,6 @@ def _roc_figure(attack: _Attack) -> Figure:
         f"({attack.auc.interval.low:.2f} to {attack.auc.interval.high:.2f}). On the diagonal the attack is a guess.",
         "false positive rate (holdout images called members)",
         "true positive rate (training images called members)",
-        (Series("attack", rate, tuple(curve.true_positive_rate[at].round(6).tolist())), Series("guessing", rate, rate)),
+        (curve, guessing(curve)),
         log_x=True,
     )
