@@ -28,6 +28,7 @@ from ldm_eval.errors import ConfigError
 from ldm_eval.stats.manifolds import ManifoldOverlap, ManifoldShare, manifold_overlap
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval_quality.contributions import at_rows
+from ldm_eval_quality.chosen_rows import chosen
 from ldm_eval_quality.feature_sets import MINIMUM, refusal, repeats_note, usable_features
 
 __all__ = ["PrecisionRecallCheck"]
@@ -74,7 +75,7 @@ class PrecisionRecallCheck:
         size = min(len(samples), len(reference))
         of_samples = subset(len(samples), size, evidence.rng("samples"))
         of_reference = subset(len(reference), size, evidence.rng("reference"))
-        generated, real = samples[of_samples], reference[of_reference]
+        generated, real = chosen(samples, of_samples), chosen(reference, of_reference)
         overlap = manifold_overlap(real, generated, k=k)
         for name, share in _pairs(overlap).items():
             kept: dict[Role, NDArray[np.float64]] = {
