@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CopyPair", "write_pairs"]
+__all__ = ["CopyPair", "picture", "write_pairs"]
 
 PAIRS_SHOWN = 20
 _GAP = 4
@@ -68,17 +68,17 @@ def _write_panels(path: Path, pairs: Sequence[CopyPair], images: ImageSet, train
 
     rows = []
     for pair in pairs:
-        left, right = _picture(images, pair.image), _picture(training, pair.training)
+        left, right = picture(images, pair.image), picture(training, pair.training)
         gap = np.full((left.shape[0], _GAP, 3), 255, dtype=np.uint8)
         rows.append(np.concatenate([left, gap, right], axis=1))
         rows.append(np.full((_GAP, rows[0].shape[1], 3), 255, dtype=np.uint8))
     Image.fromarray(np.concatenate(rows[:-1])).save(path)
 
 
-def _picture(images: ImageSet, row: int) -> NDArray[np.uint8]:
-    """``(H, W, 3)``, small images enlarged by a whole factor."""
+def picture(images: ImageSet, row: int) -> NDArray[np.uint8]:
+    """Image ``row`` as ``(H, W, 3)``, small ones enlarged by a whole factor."""
     import numpy as np
 
-    picture = images.rgb(row, row + 1)[0].transpose(1, 2, 0)
-    factor = max(1, 64 // picture.shape[0])
-    return np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
+    pixels = images.rgb(row, row + 1)[0].transpose(1, 2, 0)
+    factor = max(1, 64 // pixels.shape[0])
+    return np.repeat(np.repeat(pixels, factor, axis=0), factor, axis=1)
