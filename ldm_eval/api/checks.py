@@ -89,6 +89,7 @@ class Needs:
         each_extractor: True for a check that is run again with every further extractor the user names; its
             measurements are then called ``name@extractor``.
         statistics: True when it reads the statistics of ``--reference-statistics``.
+        mirrored: Roles whose images are embedded a second time, mirrored left to right.
     """
 
     samples: int = 0
@@ -102,6 +103,7 @@ class Needs:
     text: tuple[Role, ...] = ()
     each_extractor: bool = False
     statistics: bool = False
+    mirrored: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

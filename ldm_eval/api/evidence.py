@@ -78,6 +78,10 @@ class Evidence(ABC):
         """``(N, D) float32`` features of the prompts of ``images(role)``, in the space of ``features(role)``."""
         raise EvidenceError(f"{self.check} asked for prompts of '{role}', which were not computed here.")
 
+    def mirrored_features(self, role: Role) -> NDArray[np.float32] | None:
+        """``(N, D) float32`` features of the mirrored ``images(role)``; None for a set that came as features alone."""
+        raise EvidenceError(f"{self.check} asked for mirrored images of '{role}', which were not embedded here.")
+
     def statistics(self) -> FeatureStatistics | None:
         """Statistics of real images in the extractor's space; None when the file holds none of its dimension."""
         raise EvidenceError(f"{self.check} asked for reference statistics, and none were given here.")

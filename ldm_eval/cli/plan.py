@@ -40,7 +40,7 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
         ("samples", f"{plan.samples:,}{how}"),
         ("calls to the model", f"{plan.sampling_calls:,} to sample, {scoring:,} to score"),
         *_scoring(plan),
-        ("features of", ", ".join(plan.embed) or "nothing"),
+        ("features of", ", ".join([*plan.embed, *(f"mirrored {role}" for role in plan.mirrored)]) or "nothing"),
     ]
     if plan.reconstructions:
         rows.append(("reconstructions", f"{plan.reconstructions:,} holdout images through the autoencoder"))
@@ -99,6 +99,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             for score in plan.scores
         ],
         "features": list(plan.embed),
+        "mirrored": list(plan.mirrored),
         "reconstructions": plan.reconstructions,
         "seconds": plan.cost.seconds if plan.cost else None,
         "disk_bytes": plan.cost.disk_bytes if plan.cost else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from ldm_eval.errors import ConfigError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, blamed_on, unavailable_reason
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.progress import Progress
+from ldm_eval.stats.digests import image_digest
 from ldm_eval.store.features import FeatureStore, StoredFeatures, default_cache_dir
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "embed_prompts",
     "embed_sets",
     "load_extractors",
+    "mirrored",
     "refuse_unknown_features",
 ]
 
@@ -143,6 +145,12 @@ def embed_sets(sets: Mapping[Role, ImageSet], at: Embedding) -> dict[str, Stored
                 features = _brought(images, at) or _extract(images, at)
                 done[images.digest] = at.store.put(images.digest, fingerprint, _origin(images, at), features)
     return done
+
+
+def mirrored(images: ImageSet) -> ImageSet:
+    """The set with every image mirrored left to right, under a digest of its own."""
+    flipped = images.pixels[..., ::-1]
+    return replace(images, pixels=flipped, digest=image_digest(flipped), known_features={})
 
 
 def embed_prompts(sets: Mapping[Role, ImageSet], at: Embedding) -> dict[Role, StoredFeatures]:

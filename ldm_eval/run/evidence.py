@@ -41,12 +41,14 @@ class Space:
         features: Image digest -> path of the values.
         logits: Image digest -> path of the logits.
         text: Role -> path of the features of its prompts.
+        mirrored: Role -> path of the features of its mirrored images.
     """
 
     extractor: Mapping[str, Any]
     features: Mapping[str, str] = field(default_factory=dict)
     logits: Mapping[str, str] = field(default_factory=dict)
     text: Mapping[Role, str] = field(default_factory=dict)
+    mirrored: Mapping[Role, str] = field(default_factory=dict)
 
     @property
     def info(self) -> ExtractorInfo:
@@ -215,6 +217,15 @@ class StoredEvidence(Evidence):
         path = self._of_space().text.get(role)
         if path is None:
             raise EvidenceError(f"{self.check} asked for prompts of '{role}', which were not embedded for this run.")
+        array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def mirrored_features(self, role: Role) -> NDArray[np.float32] | None:
+        """``(N, D) float32`` as a memory map, or None for a set that came as features alone."""
+        self._require(role, self._needs.mirrored, "mirrored images")
+        path = self._of_space().mirrored.get(role)
+        if path is None:
+            return None
         array: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
 

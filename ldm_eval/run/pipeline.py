@@ -19,7 +19,7 @@ from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.attributes import label_sets
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.describe import describe_results, machine_of, protocol_of, run_identity
-from ldm_eval.run.embed import Embedding, cache_dir, embed_prompts, embed_sets
+from ldm_eval.run.embed import Embedding, cache_dir, embed_prompts, embed_sets, mirrored
 from ldm_eval.run.events import EventLog
 from ldm_eval.run.evidence import EvidenceFolder, Space
 from ldm_eval.run.folder import RunFolder, open_folder
@@ -140,7 +140,10 @@ def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress
     for number, extractor in enumerate(prepared.extractors):
         at = Embedding(extractor, computed_on, store, progress)
         roles = prepared.plan.embed_each if number else prepared.plan.embed
+        flip = prepared.plan.mirrored_each if number else prepared.plan.mirrored
+        flipped = {role: mirrored(sets[role]) for role in flip if role in sets and sets[role].has_pixels}
         features = embed_sets({role: sets[role] for role in roles if role in sets}, at)
+        mirrors = embed_sets(flipped, at)
         prompted = _prompted(prepared, sets) if extractor.info.text else {}
         spaces.append(
             Space(
@@ -150,6 +153,7 @@ def _embed(prepared: Prepared, sets: Mapping[Role, ImageSet], progress: Progress
                 text={role: str(stored.values) for role, stored in embed_prompts(prompted, at).items()}
                 if prompted
                 else {},
+                mirrored={role: str(mirrors[images.digest].values) for role, images in flipped.items()},
             )
         )
     return tuple(spaces)

@@ -73,6 +73,8 @@ class Plan:
         embed: Roles whose features are needed, in the run's first extractor.
         embed_each: Those of them that are needed in every further extractor.
         prompts: Roles whose prompts are embedded.
+        mirrored: Roles whose mirrored images are embedded too, in the run's first extractor.
+        mirrored_each: Those of them that are needed in every further extractor.
         attribute_roles: Roles whose attribute labels are needed.
         scores: White-box scores to compute.
         sampling_calls: Forward passes of the model for sampling.
@@ -91,6 +93,8 @@ class Plan:
     reconstructions: int = 0
     embed_each: tuple[Role, ...] = ()
     prompts: tuple[Role, ...] = ()
+    mirrored: tuple[Role, ...] = ()
+    mirrored_each: tuple[Role, ...] = ()
     sizes: Mapping[Role, int] = field(default_factory=dict)
     cost: Cost | None = None
 
@@ -195,6 +199,8 @@ def _with_inputs(plan: Plan, running: Sequence[CheckSpec]) -> Plan:
     attribute_roles = {role for spec in running for role in spec.needs.attributes}
     embed = {role for spec in running for role in _embedded(spec.needs)}
     each = {role for spec in running if spec.needs.each_extractor or spec.needs.text for role in _embedded(spec.needs)}
+    mirrored = {role for spec in running for role in spec.needs.mirrored}
+    mirrored_each = {role for spec in running if spec.needs.each_extractor for role in spec.needs.mirrored}
     if attribute_roles:
         embed |= {*attribute_roles, "training", "holdout"}
     scores = _planned_scores(running, sizes)
@@ -203,6 +209,8 @@ def _with_inputs(plan: Plan, running: Sequence[CheckSpec]) -> Plan:
         embed=_ordered(embed & set(sizes)),
         embed_each=_ordered(each & set(sizes)),
         prompts=_ordered({role for spec in running for role in spec.needs.text}),
+        mirrored=_ordered(mirrored & set(sizes)),
+        mirrored_each=_ordered(mirrored_each & set(sizes)),
         attribute_roles=_ordered(attribute_roles & set(sizes)),
         scores=tuple(scores[key] for key in sorted(scores)),
         reconstructions=sizes.get("reconstruction", 0) if any(map(_reconstructs, running)) else 0,

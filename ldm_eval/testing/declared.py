@@ -93,6 +93,12 @@ class DeclaredEvidence(Evidence):
         self._require(role in self._needs.text, f"prompts of '{role}'")
         return _locked(self._evidence.text_features(role))
 
+    def mirrored_features(self, role: Role) -> NDArray[np.float32] | None:
+        """Features of mirrored images, when declared."""
+        self._require(role in self._needs.mirrored, f"mirrored images of '{role}'")
+        found = self._evidence.mirrored_features(role)
+        return None if found is None else _locked(found)
+
     def statistics(self) -> FeatureStatistics | None:
         """Reference statistics, when declared."""
         self._require(self._needs.statistics, "reference statistics")

@@ -68,6 +68,7 @@ class PhantomEvidence(Evidence):
         private: Folder for private evidence, or None.
         text: Role -> ``(N, D) float32`` features of prompts.
         statistics: Reference statistics, or None.
+        mirrored: Role -> ``(N, D) float32`` features of mirrored images; a role left out has none.
         extractor: What the features are said to come from; an extractor named ``phantom`` when left out.
 
     Attributes:
@@ -89,6 +90,7 @@ class PhantomEvidence(Evidence):
         text: Mapping[Role, NDArray[np.float32]] | None = None,
         statistics: FeatureStatistics | None = None,
         extractor: ExtractorInfo | None = None,
+        mirrored: Mapping[Role, NDArray[np.float32]] | None = None,
     ) -> None:
         self.check = check
         self.seed = seed
@@ -101,6 +103,7 @@ class PhantomEvidence(Evidence):
         self._text = dict(text or {})
         self._statistics = statistics
         self._extractor = extractor
+        self._mirrored = dict(mirrored or {})
         self.kept: dict[tuple[str, str | None], dict[Role, NDArray[np.float64]]] = {}
         self._images: dict[Role, ImageSet] = dict(images or {})
         for role, values in {**self._logits, **self._features}.items():
@@ -141,6 +144,10 @@ class PhantomEvidence(Evidence):
     def text_features(self, role: Role) -> NDArray[np.float32]:
         """``(N, D) float32``."""
         return _get(self._text, role, f"prompts of '{role}'")
+
+    def mirrored_features(self, role: Role) -> NDArray[np.float32] | None:
+        """``(N, D) float32``, or None."""
+        return self._mirrored.get(role)
 
     def statistics(self) -> FeatureStatistics | None:
         """The reference statistics it was given."""
