@@ -294,7 +294,8 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
         return PlannedCheck(spec, given.no_autoencoder)
     for role in _ordered(roles - {*given.sizes}):
         wanted: Role = "holdout" if role == "reconstruction" else role
-        return PlannedCheck(spec, f"needs {wanted} images: {given.absent.get(wanted) or _HOW[wanted]}")
+        kind = "canary" if wanted == "canaries" else wanted
+        return PlannedCheck(spec, f"needs {kind} images: {given.absent.get(wanted) or _HOW[wanted]}")
     return PlannedCheck(spec, _lacking(needs, given) or _unseen(needs, given.model, given.sets))
 
 
