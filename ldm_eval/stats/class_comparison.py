@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
+from ldm_eval.stats.intervals import normal_quantile
 from ldm_eval.stats.manifolds import ManifoldShare, manifold_overlap
 
 __all__ = ["ClassComparison", "WorstOf", "compare_class", "worst_of"]
@@ -123,7 +124,7 @@ def worst_of(values: Sequence[float], intervals: Sequence[Interval]) -> WorstOf:
 def _student(interval: Interval, value: float, n: int, smallest: float = -math.inf) -> Interval:
     """The interval with Student's quantile in the place of the normal one, but never below ``smallest``."""
     tail = 0.5 + interval.level / 2.0
-    factor = float(stdtrit(n - 1.0, tail)) / float(ndtri(tail))
+    factor = float(stdtrit(n - 1.0, tail)) / normal_quantile(interval.level)
     low, high = value - factor * (value - interval.low), value + factor * (interval.high - value)
     return replace(interval, low=max(smallest, low), high=high)
 

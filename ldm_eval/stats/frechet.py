@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import blas
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 from ldm_eval.stats.roots import CentredRows, Root, centred, root_of
 
 __all__ = [
@@ -171,7 +171,7 @@ def frechet_distance(x: Features, y: Features, *, paired: bool = False, level: f
         n=n,
         m=m,
         dimension=int(x.shape[1]),
-        interval=_normal_interval(value, error, level, estimator, smallest=0.0),
+        interval=normal_interval(value, error, level, estimator, smallest=0.0),
         influence_x=influence_x,
         influence_y=influence_y,
         paired=paired,
@@ -195,9 +195,9 @@ def difference(
             f"Two distances do not share '{shared}': it has {len(mine)} rows in one, {len(theirs)} in the other."
         )
     own = (first.influence_y, second.influence_y) if shared == "x" else (first.influence_x, second.influence_x)
-    variance = _variance_of_mean(mine - theirs) + sum(_variance_of_mean(part) for part in own)
+    variance = variance_of_mean(mine - theirs) + sum(variance_of_mean(part) for part in own)
     value, error = first.value - second.value, math.sqrt(variance)
-    interval = _normal_interval(value, error, level, ESTIMATOR)
+    interval = normal_interval(value, error, level, ESTIMATOR)
     return FrechetDifference(value, error, interval)
 
 
@@ -294,16 +294,7 @@ def _squares(root: Root, vectors: Array, weights: Array) -> _Energies:
     return _Squares(root.columns, half, weights)
 
 
-def _variance_of_mean(influence: Array) -> float:
-    return float(np.var(influence, ddof=1)) / len(influence)
-
-
 def _standard_error(influence_x: Array, influence_y: Array, paired: bool) -> float:
     if paired:
-        return math.sqrt(_variance_of_mean(influence_x + influence_y))
-    return math.sqrt(_variance_of_mean(influence_x) + _variance_of_mean(influence_y))
-
-
-def _normal_interval(value: float, error: float, level: float, estimator: str, smallest: float = -math.inf) -> Interval:
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    return Interval(max(smallest, value - reach), value + reach, level, estimator)
+        return math.sqrt(variance_of_mean(influence_x + influence_y))
+    return math.sqrt(variance_of_mean(influence_x) + variance_of_mean(influence_y))

@@ -8,18 +8,18 @@ chain of nested subsets, or one draw for each size, weighs rows unequally and is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import blas
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.frechet import frechet_distance
+from ldm_eval.stats.intervals import normal_interval
 
 __all__ = ["ESTIMATOR", "UPPER_ESTIMATOR", "FrechetLimit", "frechet_limit"]
 
@@ -108,12 +108,9 @@ def frechet_limit(
     halves = float(np.mean([parts.distance(*cut) for cut in (_cut(n, m, 0.0, 0.5), _cut(n, m, 0.5, 1.0))]))
     value = whole.value + (groups - 1) * (all_rows - tenth)
     enough = min(n, m) >= 2 * d
-    reach = float(ndtri(0.5 + level / 2.0)) * whole.standard_error
-    interval = (
-        Interval(value - reach, value + reach, level, ESTIMATOR)
-        if enough
-        else Interval(value - reach, value + reach, 0.5 + level / 2.0, UPPER_ESTIMATOR, "upper")
-    )
+    interval = normal_interval(value, whole.standard_error, level, ESTIMATOR)
+    if not enough:
+        interval = replace(interval, level=0.5 + level / 2.0, estimator=UPPER_ESTIMATOR, sided="upper")
     return FrechetLimit(
         value=value,
         standard_error=whole.standard_error,

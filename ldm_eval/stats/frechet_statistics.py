@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, linalg
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
 from ldm_eval.stats.frechet import frechet_distance
+from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 
 __all__ = ["ESTIMATOR", "DistanceToStatistics", "distance_to_statistics", "refuse_unusable_statistics"]
 
@@ -75,9 +75,8 @@ def distance_to_statistics(x: Features, mean: Array, covariance: Array, *, level
     rows = _rows_with(np.asarray(mean, dtype=np.float64), root)
     refuse_unusable(x, rows, ("sample", "statistics"), "A Fréchet distance to statistics", 2)
     found = frechet_distance(x, rows)
-    error = math.sqrt(float(np.var(found.influence_x, ddof=1)) / found.n)
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    interval = Interval(max(0.0, found.value - reach), found.value + reach, level, ESTIMATOR)
+    error = math.sqrt(variance_of_mean(found.influence_x))
+    interval = normal_interval(found.value, error, level, ESTIMATOR, smallest=0.0)
     return DistanceToStatistics(
         value=found.value,
         mean_term=found.mean_term,

@@ -8,11 +8,11 @@ from typing import ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_interval
 
 __all__ = [
     "CUBIC",
@@ -202,8 +202,7 @@ def kernel_distance(x: Features, y: Features, *, kernel: Kernel = CUBIC, level: 
     first = 4.0 * max(0.0, z_x) / n + 4.0 * max(0.0, z_y) / m
     second = 2.0 * s_xx / (n * (n - 1)) + 2.0 * s_yy / (m * (m - 1)) + 4.0 * s_xy / (n * m)
     error = math.sqrt(first + second)
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    interval = Interval(value - reach, value + reach, level, ESTIMATOR)
+    interval = normal_interval(value, error, level, ESTIMATOR)
     alone_x, alone_y = float(kernel.diagonal(x).sum()), float(kernel.diagonal(y).sum())
     biased = (xx.rows.sum() + alone_x) / n**2 + (yy.rows.sum() + alone_y) / m**2 - 2.0 * xy.mean
     return KernelDistance(

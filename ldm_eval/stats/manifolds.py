@@ -13,11 +13,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 from ldm_eval.stats.self_neighbours import Pairs, Rows, nearest_others, pair_squares, pairs_within, prepare, tiles
 
 __all__ = ["ManifoldOverlap", "ManifoldShare", "manifold_overlap", "neighbour_radii"]
@@ -243,9 +244,8 @@ def _share(hits: Mask, lost: Counts, level: float, judged: Literal["real", "gene
 
 def _mean(value: float, counts: Array, of_balls: Array, level: float) -> ManifoldShare:
     """Mean of ``counts`` over generated rows; ``of_balls``: what each real row adds to it."""
-    error = math.sqrt(float(np.var(counts, ddof=1)) / len(counts) + float(np.var(of_balls, ddof=1)) / len(of_balls))
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    interval = Interval(max(0.0, value - reach), value + reach, level, MEAN_ESTIMATOR)
+    error = math.sqrt(variance_of_mean(counts) + variance_of_mean(of_balls))
+    interval = normal_interval(value, error, level, MEAN_ESTIMATOR, smallest=0.0)
     of_real: Array = of_balls - float(of_balls.mean())
     of_generated: Array = counts - value
     return ManifoldShare(value, error, interval, of_real, of_generated)

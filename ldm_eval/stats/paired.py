@@ -14,10 +14,10 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval, Role
 from ldm_eval.errors import DataError
+from ldm_eval.stats.intervals import normal_interval
 
 __all__ = ["PAIRED_ESTIMATOR", "Contributed", "PairedDifference", "contributed_variance", "paired_difference"]
 
@@ -100,8 +100,7 @@ def paired_difference(
         unpaired += apart
         paired += _together(mine, theirs, role) if role in shared_roles else apart
     value, error = first.value - second.value, math.sqrt(paired)
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    interval = Interval(value - reach, value + reach, level, PAIRED_ESTIMATOR)
+    interval = normal_interval(value, error, level, PAIRED_ESTIMATOR)
     return PairedDifference(value, error, math.sqrt(unpaired), interval)
 
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 
 __all__ = ["ESTIMATOR", "SlicedDifference", "SlicedDistance", "difference", "sliced_distance", "unit_directions"]
 
@@ -125,8 +125,8 @@ def sliced_distance(x: Features, y: Features, directions: Array, *, level: float
     influence_x -= influence_x.mean()
     influence_y -= influence_y.mean()
     value = float(by_direction.mean())
-    error = math.sqrt(sum(_variance_of_mean(part) for part in (by_direction, influence_x, influence_y)))
-    interval = _normal_interval(value, error, level, smallest=0.0)
+    error = math.sqrt(sum(variance_of_mean(part) for part in (by_direction, influence_x, influence_y)))
+    interval = normal_interval(value, error, level, ESTIMATOR, smallest=0.0)
     return SlicedDistance(value, by_direction, n, d, interval, influence_x, influence_y)
 
 
@@ -150,8 +150,8 @@ def difference(
     y = (first.influence_y, second.influence_y)
     together, apart = (x, y) if shared == "x" else (y, x)
     parts = [together[0] - together[1], *apart, first.by_direction - second.by_direction]
-    value, error = first.value - second.value, math.sqrt(sum(_variance_of_mean(part) for part in parts))
-    return SlicedDifference(value, error, _normal_interval(value, error, level))
+    value, error = first.value - second.value, math.sqrt(sum(variance_of_mean(part) for part in parts))
+    return SlicedDifference(value, error, normal_interval(value, error, level, ESTIMATOR))
 
 
 def _slices(features: Features, directions: Array) -> _Slices:
@@ -173,12 +173,3 @@ def _potential(mine: _Slices, theirs: Array) -> Array:
     rising -= rising.mean(axis=1, keepdims=True)
     summed = np.bincount(mine.order.ravel(), weights=rising.ravel(), minlength=mine.order.shape[1])
     return np.asarray(summed, dtype=np.float64)
-
-
-def _variance_of_mean(values: Array) -> float:
-    return float(np.var(values, ddof=1)) / len(values)
-
-
-def _normal_interval(value: float, error: float, level: float, smallest: float = -math.inf) -> Interval:
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    return Interval(max(smallest, value - reach), value + reach, level, ESTIMATOR)

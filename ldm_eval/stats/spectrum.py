@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.special import fdtri, ndtri
+from scipy.special import fdtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
+from ldm_eval.stats.intervals import normal_quantile
 from ldm_eval.stats.means import MeanEstimate, difference_of_means
 
 __all__ = [
@@ -188,7 +189,7 @@ def spectral_distance(x: Array, y: Array, frequencies: Array, *, level: float = 
         raw=length / math.sqrt(rings),
         interval=interval,
         difference=difference,
-        reach=float(ndtri(0.5 + level / 2.0)) * np.sqrt(np.diagonal(covariance)),
+        reach=normal_quantile(level) * np.sqrt(np.diagonal(covariance)),
         high=difference_of_means(high_x, high_y, level),
         influence_x=own_x @ slope,
         influence_y=-(own_y @ slope),

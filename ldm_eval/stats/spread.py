@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 
 __all__ = ["ESTIMATOR", "MeanPairwiseDistance", "SpreadRatio", "mean_pairwise_distance", "spread_ratio"]
 
@@ -43,7 +43,7 @@ class MeanPairwiseDistance:
     @property
     def standard_error(self) -> float:
         """Standard error of the mean distance."""
-        return math.sqrt(_variance_of_mean(self.influence))
+        return math.sqrt(variance_of_mean(self.influence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def mean_pairwise_distance(features: Features, *, level: float = 0.95) -> MeanPa
     means = sums / (n - 1)
     value = float(means.mean())
     influence = 2.0 * (n - 1) / (n - 2) * (means - value)
-    reach = float(ndtri(0.5 + level / 2.0)) * math.sqrt(_variance_of_mean(influence))
-    return MeanPairwiseDistance(value, n, Interval(max(0.0, value - reach), value + reach, level, ESTIMATOR), influence)
+    error = math.sqrt(variance_of_mean(influence))
+    return MeanPairwiseDistance(value, n, normal_interval(value, error, level, ESTIMATOR, smallest=0.0), influence)
 
 
 def spread_ratio(first: MeanPairwiseDistance, second: MeanPairwiseDistance, *, level: float = 0.95) -> SpreadRatio:
@@ -109,8 +109,7 @@ def spread_ratio(first: MeanPairwiseDistance, second: MeanPairwiseDistance, *, l
         raise DataError("A ratio of mean pairwise distances was asked for, and all rows of the second set are equal.")
     value = first.value / second.value
     error = math.hypot(first.standard_error, value * second.standard_error) / second.value
-    reach = float(ndtri(0.5 + level / 2.0)) * error
-    return SpreadRatio(value, error, Interval(max(0.0, value - reach), value + reach, level, ESTIMATOR))
+    return SpreadRatio(value, error, normal_interval(value, error, level, ESTIMATOR, smallest=0.0))
 
 
 def _distances(left: Array, right: Array) -> Array:
@@ -120,7 +119,3 @@ def _distances(left: Array, right: Array) -> Array:
     squares += np.einsum("ij,ij->i", right, right)
     np.maximum(squares, 0.0, out=squares)
     return np.sqrt(squares, out=squares)
-
-
-def _variance_of_mean(influence: Array) -> float:
-    return float(np.var(influence, ddof=1)) / len(influence)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.linalg import blas
-from scipy.special import ndtri, xlogy
+from scipy.special import xlogy
 
 from ldm_eval.api import Interval
 from ldm_eval.errors import DataError
 from ldm_eval.stats.feature_sets import refuse_unusable
+from ldm_eval.stats.intervals import normal_quantile, variance_of_mean
 
 __all__ = ["ESTIMATOR", "ORDERS", "VendiRatio", "VendiScore", "vendi_ratio", "vendi_score", "vendi_scores"]
 
@@ -64,7 +65,7 @@ class VendiScore:
     @property
     def standard_error(self) -> float:
         """Standard error of the score."""
-        return self.value * math.sqrt(_variance_of_mean(self.influence))
+        return self.value * math.sqrt(variance_of_mean(self.influence))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ def vendi_scores(features: Features, orders: Sequence[float], *, level: float = 
         influence = _influence(spectrum.values, rows, order)
         influence -= influence.mean()
         n, d = features.shape
-        error = math.sqrt(_variance_of_mean(influence))
+        error = math.sqrt(variance_of_mean(influence))
         interval = _log_interval(math.exp(entropy), error, level, 1.0, float(min(n, d)))
         found[order] = VendiScore(math.exp(entropy), order, n, d, interval, influence)
     return found
@@ -220,7 +221,7 @@ def vendi_ratio(first: VendiScore, second: VendiScore, *, level: float = 0.95) -
             "Take equally many rows of both, in one space and order."
         )
     value = first.value / second.value
-    error = math.sqrt(_variance_of_mean(first.influence) + _variance_of_mean(second.influence))
+    error = math.sqrt(variance_of_mean(first.influence) + variance_of_mean(second.influence))
     return VendiRatio(value, value * error, _log_interval(value, error, level, 0.0, math.inf))
 
 
@@ -281,10 +282,6 @@ def _entropy(values: Array, order: float) -> float:
 
 
 def _log_interval(value: float, error: float, level: float, smallest: float, largest: float) -> Interval:
-    reach = float(ndtri(0.5 + level / 2.0)) * error
+    reach = normal_quantile(level) * error
     low, high = max(smallest, value * math.exp(-reach)), min(largest, value * math.exp(reach))
     return Interval(min(low, value), max(high, value), level, ESTIMATOR)
-
-
-def _variance_of_mean(influence: Array) -> float:
-    return float(np.var(influence, ddof=1)) / len(influence)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["among_all", "chosen"]
+__all__ = ["at_rows", "chosen", "joined"]
 
+Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
@@ -17,8 +18,19 @@ def chosen(features: NDArray[np.float32], rows: Index) -> NDArray[np.float32]:
     return features[rows]
 
 
-def among_all(total: int, rows: Index, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(total,)``: ``values`` of the images at ``rows``, NaN for the images that were not used."""
-    out = np.full(total, np.nan)
-    out[rows] = values
-    return out
+def at_rows(contributions: Array, rows: Index, total: int) -> Array:
+    """``(total,)`` with the contributions in their rows and NaN in those of images that were not used."""
+    placed = np.full(total, np.nan)
+    placed[rows] = contributions
+    return placed
+
+
+def joined(first: Array, first_rows: Index, second: Array, second_rows: Index, total: int) -> Array:
+    """Contributions of two disjoint parts of one set as those of the set: the sum of their means is the new mean.
+
+    Each part is scaled by how much smaller it is than both together, so that the variances of the two means add up.
+    """
+    both = len(first_rows) + len(second_rows)
+    placed = at_rows(first * (both / len(first_rows)), first_rows, total)
+    placed[second_rows] = second * (both / len(second_rows))
+    return placed

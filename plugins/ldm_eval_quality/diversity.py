@@ -27,7 +27,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.spread import MeanPairwiseDistance, mean_pairwise_distance, spread_ratio
-from ldm_eval_quality.chosen_rows import among_all, chosen
+from ldm_eval_quality.chosen_rows import at_rows, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 
 __all__ = ["FeatureDiversityCheck"]
@@ -49,7 +49,7 @@ class _Spread:
 
     def contributions(self, total: int, factor: float) -> NDArray[np.float64]:
         """``factor`` times the influence of each of ``total`` images; NaN for those that were not used."""
-        return among_all(total, self.rows, factor * self.distance.influence)
+        return at_rows(factor * self.distance.influence, self.rows, total)
 
 
 @final

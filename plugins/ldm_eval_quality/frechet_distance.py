@@ -29,7 +29,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.stats.frechet import FrechetDifference, FrechetDistance, difference, frechet_distance
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.contributions import at_rows, joined
+from ldm_eval_quality.chosen_rows import at_rows, joined
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import frechet_name
 

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, ndtri, xlogy
+from scipy.special import log_softmax, xlogy
 
 from ldm_eval.api import (
     Alarm,
@@ -25,6 +25,7 @@ from ldm_eval.api import (
     Table,
 )
 from ldm_eval.errors import EvidenceError
+from ldm_eval.stats.intervals import normal_quantile
 from ldm_eval.stats.resampling import bootstrap_counts, shuffled_splits
 from ldm_eval_quality.naming import has_published_scores
 
@@ -95,7 +96,7 @@ def inception_score(
     value = float(np.mean(scores))
     # a bootstrap's variance is that of n - 1 images, not n: splits are small enough for that to matter
     spread = float(np.std(np.log(drawn), ddof=1)) * math.sqrt(min(sizes) / max(1, min(sizes) - 1))
-    reach = float(ndtri(0.5 + level / 2.0)) * spread
+    reach = normal_quantile(level) * spread
     interval = Interval(max(1.0, value * math.exp(-reach)), value * math.exp(reach), level, _ESTIMATOR)
     return InceptionScore(value, float(np.std(scores)), tuple(scores), min(sizes), interval, influence)
 

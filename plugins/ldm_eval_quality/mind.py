@@ -29,7 +29,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.sliced import SlicedDifference, SlicedDistance, difference, sliced_distance, unit_directions
-from ldm_eval_quality.chosen_rows import among_all, chosen
+from ldm_eval_quality.chosen_rows import at_rows, chosen, joined
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import sliced_name
 
@@ -165,19 +165,18 @@ def _keep(evidence: Evidence, name: str, headline: _Compared, floor: _Floor) -> 
     evidence.keep_contributions(
         name,
         {
-            "samples": among_all(sample_count, headline.samples, distance.influence_x),
-            "reference": among_all(real_count, headline.real, distance.influence_y),
+            "samples": at_rows(distance.influence_x, headline.samples, sample_count),
+            "reference": at_rows(distance.influence_y, headline.real, real_count),
         },
     )
     matched, real = floor.matched.distance, floor.real.distance
-    # the mean over 2 s rows of twice their influence is the sum of the two parts' means
-    of_parts = np.concatenate([-2.0 * real.influence_x, 2.0 * (matched.influence_y - real.influence_y)])
-    rows = np.concatenate([floor.real.samples, floor.real.real])
+    of_others = matched.influence_y - real.influence_y
+    parts = joined(-real.influence_x, floor.real.samples, of_others, floor.real.real, real_count)
     evidence.keep_contributions(
         f"{name}_excess",
         {
-            "samples": among_all(sample_count, floor.matched.samples, matched.influence_x),
-            "reference": among_all(real_count, rows, of_parts),
+            "samples": at_rows(matched.influence_x, floor.matched.samples, sample_count),
+            "reference": parts,
         },
     )
 

@@ -29,6 +29,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.class_comparison import ClassComparison, WorstOf, compare_class, worst_of
 from ldm_eval.stats.resampling import subset
+from ldm_eval_quality.chosen_rows import at_rows, joined
 from ldm_eval_quality.feature_sets import repeats_note, usable_features
 from ldm_eval_quality.naming import frechet_name
 
@@ -188,14 +189,10 @@ def _compare(evidence: Evidence, classes: Sequence[_Class], fewest: int) -> _Out
 
 def _keep(evidence: Evidence, name: str, outcome: _Outcome) -> None:
     """Influences on the excess of each class; the parts of the reference are weighted as if they were one sample."""
-    total, images = outcome.n + outcome.others, len(evidence.images("reference"))
     for one in outcome.shown:
-        samples = np.full(len(evidence.images("samples")), np.nan)
-        samples[one.drawn] = one.found.matched.influence_x
-        reference = np.full(images, np.nan)
-        reference[one.real] = -one.found.real.influence_x * total / outcome.n
+        samples = at_rows(one.found.matched.influence_x, one.drawn, len(evidence.images("samples")))
         both = one.found.matched.influence_y - one.found.real.influence_y
-        reference[one.others] = both * total / outcome.others
+        reference = joined(-one.found.real.influence_x, one.real, both, one.others, len(evidence.images("reference")))
         contributions = {"samples": samples, "reference": reference}
         evidence.keep_contributions(f"class_{name}_excess", contributions, one.of.name)  # type: ignore[arg-type]
 

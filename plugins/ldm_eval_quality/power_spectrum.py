@@ -36,6 +36,7 @@ from ldm_eval.stats.spectrum import (
     rings_of,
     spectral_distance,
 )
+from ldm_eval_quality.chosen_rows import at_rows
 from ldm_eval_quality.feature_sets import MINIMUM
 
 __all__ = ["PowerSpectrumCheck"]
@@ -164,10 +165,7 @@ def _keep(evidence: Evidence, found: SpectralDistance, samples: _Spectra, refere
         given["power_spectrum_distance"] = {"samples": found.influence_x, "reference": found.influence_y}
     used: dict[Role, NDArray[np.int64]] = {"samples": samples.used, "reference": reference.used}
     for name, by_role in given.items():
-        whole: dict[Role, NDArray[np.float64]] = {}
-        for role, values in by_role.items():
-            whole[role] = np.full(len(evidence.images(role)), np.nan)
-            whole[role][used[role]] = values
+        whole = {role: at_rows(values, used[role], len(evidence.images(role))) for role, values in by_role.items()}
         evidence.keep_contributions(name, whole)
 
 

@@ -27,8 +27,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.manifolds import ManifoldOverlap, ManifoldShare, manifold_overlap
 from ldm_eval.stats.resampling import disjoint_parts, subset
-from ldm_eval_quality.chosen_rows import chosen
-from ldm_eval_quality.contributions import at_rows
+from ldm_eval_quality.chosen_rows import at_rows, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, refusal, repeats_note, usable_features
 
 __all__ = ["PrecisionRecallCheck"]

@@ -29,7 +29,7 @@ from ldm_eval.api import (
 from ldm_eval.errors import ConfigError
 from ldm_eval.stats.resampling import disjoint_parts, subset
 from ldm_eval.stats.vendi import ORDERS, VendiRatio, VendiScore, vendi_ratio, vendi_scores
-from ldm_eval_quality.chosen_rows import among_all, chosen
+from ldm_eval_quality.chosen_rows import at_rows, chosen
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 
 __all__ = ["VendiScoreCheck"]
@@ -158,13 +158,13 @@ def _ratio(evidence: Evidence, order: float, compared: _Compared) -> Measurement
     evidence.keep_contributions(
         _RATIO,
         {
-            "samples": among_all(
-                len(evidence.images("samples")), compared.sample_rows, ratio.value * compared.samples[order].influence
+            "samples": at_rows(
+                ratio.value * compared.samples[order].influence, compared.sample_rows, len(evidence.images("samples"))
             ),
-            "reference": among_all(
-                len(evidence.images("reference")),
-                compared.reference_rows,
+            "reference": at_rows(
                 -ratio.value * compared.reference[order].influence,
+                compared.reference_rows,
+                len(evidence.images("reference")),
             ),
         },
     )
@@ -191,7 +191,7 @@ def _ratio(evidence: Evidence, order: float, compared: _Compared) -> Measurement
 def _score(evidence: Evidence, order: float, compared: _Compared) -> Measurement:
     score = compared.samples[order]
     real = compared.reference[order].value
-    influence = among_all(len(evidence.images("samples")), compared.sample_rows, score.value * score.influence)
+    influence = at_rows(score.value * score.influence, compared.sample_rows, len(evidence.images("samples")))
     evidence.keep_contributions(_SCORE, {"samples": influence})
     return evidence.measurement(
         _SCORE,
