@@ -60,6 +60,7 @@ class ScoreSpec:
         calls_per_image: Network calls per image, for the plan.
         parameters: Passed to the function; part of the signature.
         prompts: True for a PromptedScoreFunction: the model must take text, and the images must have prompts.
+        shuffled: Each image is scored with the prompt of another scored image of its set, as a control.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ScoreSpec:
     calls_per_image: int
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     prompts: bool = False
+    shuffled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class ScoreJob:
     device: str
     batch_size: int
     prompts: bool = False
+    shuffled: bool = False
 
 
 def job_to_json(job: CheckJob | ScoreJob) -> dict[str, Any]:

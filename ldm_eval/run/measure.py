@@ -88,6 +88,7 @@ def compute_scores(
             device=found.device,
             batch_size=batch_size,
             prompts=score.spec.prompts,
+            shuffled=score.spec.shuffled,
         )
         with at.progress.stage(f"score {score.spec.name} ({score.role})", score.images):
             try:

@@ -17,13 +17,14 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ldm_eval.api import (
     CheckOutcome,
     CheckSpec,
     Crashed,
     Figure,
+    ImageSet,
     Invalid,
     LoadedModel,
     Measured,
@@ -37,11 +38,16 @@ from ldm_eval.errors import EvidenceError, ModelError, PluginError, StoreError
 from ldm_eval.hooks.catalogue import Catalogue
 from ldm_eval.run.evidence import StoredEvidence
 from ldm_eval.run.jobs import CheckJob, ScoreJob, WorkerSetup, job_from_json
+from ldm_eval.run.saved_scores import prompts_digest, scored_rows
 from ldm_eval.run.spaces import chosen_spaces, in_space, kept_in_space, merged
 from ldm_eval.store.atomic import GO_ON
 from ldm_eval.store.contributions import Contribution, contributions_path, save_contributions
 from ldm_eval.store.results import outcome_to_json
 from ldm_eval.store.scores import KeptScores, save_scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["describe_error", "main", "run_check"]
 
@@ -154,8 +160,6 @@ class _Worker:
         import torch
 
         from ldm_eval.diffusion.quantise import to_float
-        from ldm_eval.diffusion.randomness import derived_seed
-        from ldm_eval.stats.resampling import subset
 
         torch.set_num_threads(self._threads)
         parts = self._model(job).white_box()
@@ -172,12 +176,12 @@ class _Worker:
         # At random: a folder is read in the order of its names, and its first images may be one class or one person.
         generator = np.random.default_rng(derived_seed(job.evidence.seed, f"scored images of {role}"))
         index = subset(len(pixels), job.max_images, generator)
-        prompts = images.prompts
+        prompts = _prompts(job, images, index)
         rows = []
         for start in range(0, len(index), job.batch_size):
             chosen = index[start : start + job.batch_size]
             batch = to_float(np.asarray(pixels[chosen])).to(parts.device)
-            words = ([str(prompts[row]) for row in chosen],) if job.prompts and prompts is not None else ()
+            words = (prompts[start : start + job.batch_size],) if job.prompts else ()
             with torch.inference_mode():
                 found = function(parts, batch, *words, job.evidence.seed, job.parameters)
             rows.append(np.asarray(found, dtype=np.float32))
@@ -185,9 +189,10 @@ class _Worker:
         values = np.concatenate(rows)
         if not np.isfinite(values).all():
             raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
-        kept = KeptScores(
-            job.name, role, images.digest, dict(job.parameters), index, tuple(images.ids[row] for row in index), values
-        )
+        ids = tuple(images.ids[row] for row in index)
+        model, worded = self._model(job).identity.sha256, prompts_digest(prompts)
+        said = (job.name, role, images.digest, dict(job.parameters))
+        kept = KeptScores(*said, index, ids, values, job.evidence.seed, model, worded)
         save_scores(job.evidence.score_path(job.name, role), kept)
 
     def _model(self, job: ScoreJob) -> LoadedModel:
@@ -196,6 +201,22 @@ class _Worker:
             backend = self._catalogue.backends[job.backend].load()
             self._models[key] = backend.load(ModelRef(job.model), job.device)
         return self._models[key]
+
+
+def _prompts(job: ScoreJob, images: ImageSet, index: NDArray[np.int64]) -> list[str]:
+    """The prompt that each scored image is scored with: its own, or that of another scored image of the set."""
+    import numpy as np
+
+    from ldm_eval.diffusion.randomness import derived_seed
+    from ldm_eval.stats.resampling import others
+
+    if not job.prompts or images.prompts is None:
+        return []
+    own = [str(images.prompts[row]) for row in index]
+    if not job.shuffled:
+        return own
+    generator = np.random.default_rng(derived_seed(job.evidence.seed, f"shuffled prompts of {job.role}"))
+    return [own[at] for at in others(len(own), generator)]
 
 
 def _import(dotted: str) -> Callable[..., Any]:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from ldm_eval.errors import DataError
 
-__all__ = ["Halves", "bootstrap_counts", "disjoint_parts", "permutation_p_value", "shuffled_splits", "subset"]
+__all__ = [
+    "Halves",
+    "bootstrap_counts",
+    "disjoint_parts",
+    "others",
+    "permutation_p_value",
+    "shuffled_splits",
+    "subset",
+]
 
 Index = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -47,6 +55,14 @@ def subset(total: int, size: int, rng: np.random.Generator) -> Index:
     if size >= total:
         return np.arange(total, dtype=np.int64)
     return np.sort(rng.permutation(total)[:size]).astype(np.int64)
+
+
+def others(total: int, rng: np.random.Generator) -> Index:
+    """``(total,)``: for each row another row, each of them once; a random cycle (for one row, the row itself)."""
+    cycle = rng.permutation(total).astype(np.int64)
+    found = np.empty_like(cycle)
+    found[cycle] = np.roll(cycle, -1)
+    return found
 
 
 def shuffled_splits(total: int, splits: int, rng: np.random.Generator) -> list[Index]:

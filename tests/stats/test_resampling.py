@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from ldm_eval.errors import DataError
-from ldm_eval.stats.resampling import bootstrap_counts, disjoint_parts, permutation_p_value, shuffled_splits, subset
+from ldm_eval.stats.resampling import (
+    bootstrap_counts,
+    disjoint_parts,
+    others,
+    permutation_p_value,
+    shuffled_splits,
+    subset,
+)
 
 
 @pytest.mark.parametrize(("total", "size", "expected"), [(10, 3, 3), (10, 5, 5), (11, 99, 5), (2, 1, 1)])
@@ -48,3 +55,14 @@ def test_permutation_p_value_is_never_zero_and_one_for_the_smallest_statistic() 
     rng = np.random.default_rng(0)
     assert permutation_p_value(np.inf, lambda _: 0.0, 10, 99, rng) == pytest.approx(0.01)
     assert permutation_p_value(-np.inf, lambda _: 0.0, 10, 99, rng) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("total", [2, 3, 17])
+def test_every_row_gets_another_row_and_every_row_is_given_once(total: int) -> None:
+    found = others(total, np.random.default_rng(3))
+    assert sorted(found.tolist()) == list(range(total))
+    assert (found != np.arange(total)).all()
+
+
+def test_one_row_has_no_other() -> None:
+    assert others(1, np.random.default_rng(0)).tolist() == [0]
