@@ -1,6 +1,6 @@
 """How often is an effect of a given size caught? Curves from the formulas, dots from runs of the real checks.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/power_curves.py [--runs 400] [--only copies shares frechet membership]``.
+Run: ``OMP_NUM_THREADS=1 python benchmarks/power_curves.py [--runs 400] [--only copies epsilon ...]``.
 Prints one Markdown table for each figure and writes ``docs/checks/power-*.png``. *Caught* means that the check raises
 its own alarm: the lower bound exceeds what a faultless model has. A dot is the share of runs of the check on phantoms
 that did, with its 95 % Clopper-Pearson interval; nothing of the formula is used to make it.
@@ -240,11 +240,39 @@ def _losses(seed: int, effect: float, n: int) -> Evidence:
     )
 
 
+def epsilon() -> Panel:
+    """privacy/empirical_epsilon: randomised response, which tells as much as an epsilon allows."""
+    from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
+    from ldm_eval_privacy.epsilon_phantoms import randomised_response
+
+    from ldm_eval.stats.audit import AuditDesign
+
+    return Panel(
+        name="epsilon",
+        title="Empirical epsilon: chance that some leakage is shown",
+        x_label="true epsilon of the mechanism",
+        n_label="canaries",
+        limit=0.0,
+        design=AuditDesign(share=0.3, delta=1e-5),
+        truth=lambda effect: effect,
+        measurement="empirical_epsilon",
+        check=EmpiricalEpsilon,
+        phantom=lambda seed, effect, n: randomised_response(seed, effect, n),
+        sizes={
+            100: (0.0, 0.6, 1.0, 1.4, 2.0),
+            400: (0.0, 0.3, 0.5, 0.7, 1.0),
+            2000: (0.0, 0.12, 0.22, 0.3, 0.45),
+        },
+        span=(0.0, 3.0),
+    )
+
+
 PANELS: dict[str, Callable[[], Panel]] = {
     "copies": copies,
     "shares": shares,
     "frechet": frechet,
     "membership": membership,
+    "epsilon": epsilon,
 }
 
 
