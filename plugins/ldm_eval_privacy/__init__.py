@@ -11,6 +11,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     """Copies of training images, membership inference, dataset inference, and the audit by canaries."""
     from ldm_eval_privacy.dataset_inference import DatasetInference
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
+    from ldm_eval_privacy.extraction import Extraction
     from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
     from ldm_eval_privacy.near_copies import NearCopies
@@ -19,6 +20,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     return [
         CheckSpec.of(TrainingSet),
         CheckSpec.of(NearCopies),
+        CheckSpec.of(Extraction),
         CheckSpec.of(MembershipLoss),
         CheckSpec.of(MembershipAttacks),
         CheckSpec.of(DatasetInference),
