@@ -12,6 +12,7 @@ others are measured. How many these are decides whether it pays, and is counted 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,7 @@ def nearest(
     k: int,
     *,
     exclude_self: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Neighbours:
     """Find the ``k`` nearest rows of ``index`` for each row of ``queries``, exactly.
 
@@ -71,6 +73,7 @@ def nearest(
         k: 1 <= k <= N (N-1 with ``exclude_self``).
         exclude_self: Query i is row i of the index and is not its own neighbour (excluded by its number, so that a
             duplicate of it is still found at distance 0).
+        on_progress: Told (rows of queries times rows of the index done, of how many) block by block.
 
     Raises:
         DataError: for shapes that do not fit, values that are not finite, or a k that cannot be answered.
@@ -97,6 +100,8 @@ def nearest(
             search = _nearest_in_block if frame.directions is None else _nearest_by_bound
             near = search(some, block, scores, min(k, len(block)), frame.scale)
             _merge(found, slice(start, start + len(some)), near, first)
+            if on_progress is not None:
+                on_progress(q_count * first + (start + len(some)) * len(block), q_count * n)
     return found
 
 

@@ -9,7 +9,7 @@ from scipy.special import betaincinv, ndtri
 from ldm_eval.api import Interval, Sided
 from ldm_eval.errors import DataError
 
-__all__ = ["clopper_pearson", "detectable_share", "newcombe", "wilson"]
+__all__ = ["clopper_pearson", "detectable_excess", "detectable_share", "newcombe", "wilson"]
 
 
 def clopper_pearson(k: int, n: int, level: float = 0.95, sided: Sided = "two") -> Interval:
@@ -70,6 +70,24 @@ def detectable_share(n: int, power: float = 0.95) -> float:
     """
     _refuse(0, n)
     return -math.expm1(math.log1p(-power) / n)
+
+
+def detectable_excess(n: int, false: int, controls: int, power: float = 0.95) -> float | None:
+    """Smallest excess over a control's share that lifts Newcombe's lower bound above 0 with this probability.
+
+    Given ``false`` of ``controls`` in the control and n images. None: no excess at all could.
+
+    Raises:
+        DataError: for counts that cannot be.
+    """
+    _refuse(0, n)
+    low, high = 0, n + 1
+    while low + 1 < high:  # the fewest that raise it; the bound grows with the count
+        middle = (low + high) // 2
+        low, high = (low, middle) if newcombe(middle, n, false, controls).low > 0 else (middle, high)
+    if high > n:
+        return None
+    return float(betaincinv(high, n - high + 1, power)) - false / controls
 
 
 def _score_bounds(p: float, n: float, level: float) -> tuple[float, float]:

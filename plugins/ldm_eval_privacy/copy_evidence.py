@@ -33,8 +33,17 @@ class CopyPair:
     ratio: float | None
 
 
-def write_pairs(folder: Path | None, name: str, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> str:
+def write_pairs(
+    folder: Path | None,
+    name: str,
+    pairs: Sequence[CopyPair],
+    images: ImageSet,
+    training: ImageSet,
+    measure: str = "rms_grey_levels",
+) -> str:
     """Write ``NAME.csv`` with all pairs (at least one) and ``NAME.png`` with the closest; say so in a sentence.
+
+    ``measure`` says what a pair's difference is. Where the training set came as features alone there is no picture.
 
     Raises:
         StoreError: when the folder cannot be written.
@@ -45,17 +54,19 @@ def write_pairs(folder: Path | None, name: str, pairs: Sequence[CopyPair], image
     shown = ordered[:PAIRS_SHOWN]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_csv(folder / f"{name}.csv", ordered, images, training)
-        _write_panels(folder / f"{name}.png", shown, images, training)
+        _write_csv(folder / f"{name}.csv", ordered, images, training, measure)
+        if training.has_pixels:
+            _write_panels(folder / f"{name}.png", shown, images, training)
     except OSError as error:
         raise StoreError(f"The evidence of copies could not be written to {folder}: {error}.") from error
-    return f"{len(pairs)} pairs are listed, and the closest {len(shown)} shown, in the run's private folder."
+    pictures = f", and the closest {len(shown)} shown," if training.has_pixels else ""
+    return f"{len(pairs)} pairs are listed{pictures} in the run's private folder."
 
 
-def _write_csv(path: Path, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet) -> None:
+def _write_csv(path: Path, pairs: Sequence[CopyPair], images: ImageSet, training: ImageSet, measure: str) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["image_id", "training_id", "mirrored", "rule", "rms_grey_levels", "distance_ratio"])
+        writer.writerow(["image_id", "training_id", "mirrored", "rule", measure, "distance_ratio"])
         for pair in pairs:
             ratio = "" if pair.ratio is None else f"{pair.ratio:.6g}"
             ids = images.ids[pair.image], training.ids[pair.training]
@@ -69,6 +80,8 @@ def _write_panels(path: Path, pairs: Sequence[CopyPair], images: ImageSet, train
     rows = []
     for pair in pairs:
         left, right = picture(images, pair.image), picture(training, pair.training)
+        if left.shape != right.shape:  # sets of two sizes can be compared by features
+            right = np.asarray(Image.fromarray(right).resize((left.shape[1], left.shape[0])))
         gap = np.full((left.shape[0], _GAP, 3), 255, dtype=np.uint8)
         rows.append(np.concatenate([left, gap, right], axis=1))
         rows.append(np.full((_GAP, rows[0].shape[1], 3), 255, dtype=np.uint8))

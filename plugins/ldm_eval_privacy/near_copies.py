@@ -187,13 +187,13 @@ class _Report:
         )
 
     def _excess(self, control: Control) -> Measurement:
-        from ldm_eval.stats.proportions import newcombe
+        from ldm_eval.stats.proportions import detectable_excess, newcombe
 
         flagged = self.judged.exact.copy()
         if self.judged.matches.ratio is not None:
             flagged |= self.judged.matches.ratio < control.cut
         k, n = int(flagged.sum()), len(flagged)
-        smallest = _detectable_excess(n, control)
+        smallest = detectable_excess(n, control.false, control.judged)
         able = (
             f"The smallest excess this run could have seen (with probability 0.95) is {smallest:.2%}."
             if smallest is not None
@@ -273,21 +273,6 @@ class _Report:
             ("holdout images found in training", None if self.control is None else self.control.overlap),
         ]
         return Table("counts", "What was compared and what was found", ("what", "count"), tuple(rows))
-
-
-def _detectable_excess(n: int, control: Control, power: float = 0.95) -> float | None:
-    """Smallest near-copy rate whose excess would have had a lower bound above zero with this probability."""
-    from scipy.special import betaincinv
-
-    from ldm_eval.stats.proportions import newcombe
-
-    low, high = 0, n + 1
-    while low + 1 < high:  # the fewest copies that raise the alarm; the bound grows with the count
-        middle = (low + high) // 2
-        low, high = (low, middle) if newcombe(middle, n, control.false, control.judged).low > 0 else (middle, high)
-    if high > n:
-        return None
-    return float(betaincinv(high, n - high + 1, power)) - control.false / control.judged
 
 
 def _ratio_figure(samples: NDArray[np.float64], holdout: NDArray[np.float64], published: float, cut: float) -> Figure:
