@@ -68,17 +68,20 @@ def _answer(record: CheckRecord) -> str:
 
 
 def _against_floor(measurement: Measurement, floor: str) -> str:
-    """How the interval lies to the same measure on real images: one of three sentences, by rule."""
-    if measurement.floor is None:
+    """How the interval lies to the same measure on real images: one of three sentences, by rule.
+
+    The floor is one draw with noise of its own, and the sentence says so. Nothing for a one-sided interval: its open
+    side reaches every floor, whatever the truth is.
+    """
+    if measurement.floor is None or measurement.interval.sided != "two":
         return ""
-    low, high = measurement.interval.low, measurement.interval.high
-    if measurement.interval.sided != "upper" and low > measurement.floor:
-        place = "The interval lies above"
-    elif measurement.interval.sided != "lower" and high < measurement.floor:
-        place = "The interval lies below"
+    if measurement.interval.low > measurement.floor:
+        place = "lies above"
+    elif measurement.interval.high < measurement.floor:
+        place = "lies below"
     else:
-        place = "It is not told apart from"
-    return f" {place} the same measure on real images ({floor})."
+        place = "holds"
+    return f" The interval {place} what real images give in one draw ({floor})."
 
 
 def _family_body(records: list[CheckRecord], files: tuple[FigureFile, ...], undrawn: Mapping[str, str]) -> str:

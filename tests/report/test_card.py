@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -112,7 +112,18 @@ def test_the_family_of_a_third_party_is_shown_too(make_results: MakeResults, res
 def test_a_floor_is_compared_by_the_interval(results: Results) -> None:
     summary = section(build_card(results, None, None), "In short")
     assert "0.30 %** (95 % interval 0.06 % to 0.88 %" in summary
-    assert "lies above the same measure on real images (11.9)" in summary
+    assert "lies above what real images give in one draw (11.9)" in summary
+
+
+@pytest.mark.parametrize("sided", ["two", "upper", "lower"])
+def test_a_one_sided_interval_is_not_held_against_the_floor(
+    make_results: MakeResults, results: Results, sided: Literal["two", "upper", "lower"]
+) -> None:
+    measurement = replace(results.measurements[0], value=3.0, interval=Interval(1, 5, 0.95, "test", sided), floor=4.0)
+    record = CheckRecord(measurement.check, "Distance", "How far?", Measured((measurement,)))
+    summary = section(build_card(make_results(checks=(record,)), None, None), "In short")
+    assert ("holds what real images give in one draw (4" in summary) == (sided == "two")
+    assert ("real images" in summary) == (sided == "two")
 
 
 def test_what_is_not_declared_is_said_to_be_missing(results: Results, declared: dict[str, Any]) -> None:
