@@ -12,6 +12,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_privacy.dataset_inference import DatasetInference
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
     from ldm_eval_privacy.extraction import Extraction
+    from ldm_eval_privacy.group_leakage import GroupLeakage
     from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
     from ldm_eval_privacy.near_copies import NearCopies
@@ -21,6 +22,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
         CheckSpec.of(TrainingSet),
         CheckSpec.of(NearCopies),
         CheckSpec.of(Extraction),
+        CheckSpec.of(GroupLeakage),
         CheckSpec.of(MembershipLoss),
         CheckSpec.of(MembershipAttacks),
         CheckSpec.of(DatasetInference),
