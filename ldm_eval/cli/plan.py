@@ -42,6 +42,8 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
         *_scoring(plan),
         ("features of", ", ".join([*plan.embed, *(f"mirrored {role}" for role in plan.mirrored)]) or "nothing"),
     ]
+    if taken := [f"{score.spec.name} of {score.role}" for score in plan.scores if score.saved]:
+        rows.append(("taken from --scores", ", ".join(taken)))
     if plan.reconstructions:
         rows.append(("reconstructions", f"{plan.reconstructions:,} holdout images through the autoencoder"))
     if plan.cost is not None:
@@ -57,7 +59,8 @@ def _scoring(plan: Plan) -> list[tuple[str, str]]:
     """What each white-box score costs, over all the sets it is taken of."""
     by_name: dict[str, list[PlannedScore]] = {}
     for score in plan.scores:
-        by_name.setdefault(score.spec.name, []).append(score)
+        if not score.saved:
+            by_name.setdefault(score.spec.name, []).append(score)
     return [
         (
             f"  score {name}",
@@ -94,7 +97,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "score": score.spec.name,
                 "role": score.role,
                 "images": score.images,
-                "calls_per_image": score.spec.calls_per_image,
+                "calls_per_image": 0 if score.saved else score.spec.calls_per_image,
+                "saved": bool(score.saved),
             }
             for score in plan.scores
         ],

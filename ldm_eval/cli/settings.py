@@ -17,7 +17,7 @@ __all__ = ["given_only", "settings_options"]
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
-    "What to evaluate": ("model", "suite", "backend", "data", "holdout", "reference", "reference_statistics"),
+    "What to evaluate": ("model", "suite", "backend", "data", "holdout", "reference", "reference_statistics", "scores"),
     "Sampling": ("samples", "sampler", "steps", "guidance", "classes", "seed", "limit"),
     "Measuring": ("extractor", "extractor_weights", "attribute", "attribute_classifier", "check_timeout"),
     "Machine": ("device", "batch_size", "threads", "cache_dir", "offline"),

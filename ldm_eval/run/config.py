@@ -54,6 +54,7 @@ class RunConfig:
     device: str = _setting("auto", "cpu, cuda, cuda:N, or auto.")
     batch_size: int = _setting(32, "Images per network call; at most 64, the block size.")
     backend: str = _setting("", "Backend to load the model with (default: the one that recognises it).")
+    scores: str = _setting("", "Folder private/scores of an earlier run: scores of single images to take, not compute.")
     reference_statistics: str = _setting(
         "", "File with mu and sigma of the features of real images (npz, as FID tools write it)."
     )

@@ -16,10 +16,12 @@ from ldm_eval.diffusion.quantise import QUANTISATION
 from ldm_eval.diffusion.randomness import SEED_RULE
 from ldm_eval.hooks.catalogue import Catalogue, PluginRecord
 from ldm_eval.run.classes import classes_of
+from ldm_eval.run.canaries import without_flips
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.embed import brought_digests
 from ldm_eval.run.plan import Plan
 from ldm_eval.run.prepare import Prepared
+from ldm_eval.run.saved_scores import taken_digests
 from ldm_eval.store.atomic import canonical_json
 from ldm_eval.store.results import CheckRecord, DataRecord, Results
 from ldm_eval.store.samples import BLOCK_SIZE
@@ -29,7 +31,7 @@ from ldm_eval.version import installed_version
 __all__ = ["code_of", "describe_results", "library_versions", "machine_of", "protocol_of", "run_identity"]
 
 
-_NAMED_BY_CONTENT = ("data", "holdout", "reference", "reference_statistics")
+_NAMED_BY_CONTENT = ("data", "holdout", "reference", "reference_statistics", "scores")
 
 
 def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
@@ -69,6 +71,7 @@ def run_identity(prepared: Prepared, catalogue: Catalogue) -> dict[str, Any]:
         "extractors": [extractor.info.fingerprint for extractor in prepared.extractors],
         "reference_statistics": _statistics_digest(config),
         "checks": [item.spec.id for item in prepared.plan.checks],
+        **({"scores": taken_digests(taken)} if (taken := prepared.plan.saved.taken.values()) else {}),
         **classes_of(config.classes, prepared.requests),
     }
 
@@ -129,7 +132,8 @@ def describe_results(
 ) -> Results:
     """Put everything together into the document that leaves the run; ``contributions``: file -> SHA-256."""
     config, found, plan, attributes = prepared.config, prepared.found, prepared.plan, prepared.attributes
-    identity = {**asdict(found.model.identity), "name": found.name, "image_shape": list(found.model.image_shape)}
+    shown = without_flips(found.model.identity)
+    identity = {**asdict(shown), "name": found.name, "image_shape": list(found.model.image_shape)}
     return Results(
         tool={"name": "ldm-eval", "version": installed_version(), **library_versions()},
         model=identity,
@@ -150,6 +154,7 @@ def describe_results(
             else None,
             "limit": config.limit,
             "check_parameters": {check: dict(table) for check, table in config.checks.items()},
+            **_taken(plan),
             **classes_of(config.classes, prepared.requests),
         },
         data=tuple(
@@ -169,6 +174,12 @@ def describe_results(
         policy_digest=policy_digest,
         reproduce=_command(config),
     )
+
+
+def _taken(plan: Plan) -> dict[str, Any]:
+    """Which scores were not computed in this run, and with which model they were."""
+    names = sorted({score.spec.name for score in plan.scores if score.saved})
+    return {"saved_scores": {"names": names, "model": plan.saved.model}} if names else {}
 
 
 def library_versions() -> dict[str, str]:

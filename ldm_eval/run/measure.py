@@ -13,6 +13,7 @@ from ldm_eval.run.jobs import CheckJob, ScoreJob
 from ldm_eval.run.models import FoundModel
 from ldm_eval.run.plan import PlannedCheck, PlannedScore, needed_roles
 from ldm_eval.run.progress import Progress
+from ldm_eval.run.saved_scores import take_scores
 from ldm_eval.run.supervisor import Supervisor, WorkerLost
 from ldm_eval.store.atomic import read_json, write_json
 from ldm_eval.store.results import outcome_from_json, outcome_to_json
@@ -71,11 +72,15 @@ class Failures:
 def compute_scores(
     scores: tuple[PlannedScore, ...], found: FoundModel, batch_size: int, at: Measuring
 ) -> dict[tuple[str, Role], str]:
-    """Compute the white-box scores that are not there yet; returns (name, role) -> error for those that failed."""
+    """Take or compute the white-box scores that are not there yet; returns (name, role) -> error where that failed."""
     failed: dict[tuple[str, Role], str] = {}
     for score in scores:
         if score.role not in at.evidence.roles or at.evidence.score_path(score.spec.name, score.role).is_file():
             continue  # there are no such images after all, or an interrupted run has scored them
+        if score.saved:
+            take_scores(score.saved, at.evidence.score_path(score.spec.name, score.role))
+            at.events.write("score", score=score.spec.name, role=score.role, taken=True)
+            continue
         job = ScoreJob(
             name=score.spec.name,
             function=score.spec.function,

@@ -38,6 +38,7 @@ from ldm_eval.store.contributions import contribution_digests
 from ldm_eval.store.features import FeatureStore
 from ldm_eval.store.results import Results, load_results, save_results
 from ldm_eval.store.samples import SampleStore
+from ldm_eval.store.scores import score_digests
 
 __all__ = ["FinishedRun", "run"]
 
@@ -77,7 +78,7 @@ def run(config: RunConfig, catalogue: Catalogue, progress: Progress, policy_dige
         with torch_threads(prepared.threads):
             measuring = only(prepared, crashed) if before else prepared
             done = _measure_all(measuring, folder, progress, events)
-        contributions = contribution_digests(path)
+        contributions = contribution_digests(path) | score_digests(path)
         results = describe_results(prepared, done.sets, done.outcomes, catalogue, policy_digest, contributions)
         save_results(results, path)
         events.write("finished")

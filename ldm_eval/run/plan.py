@@ -10,6 +10,7 @@ from ldm_eval.api import ROLES, CheckSpec, ImageSet, LoadedModel, Needs, Role, S
 from ldm_eval.errors import ConfigError, DataError, PluginError, did_you_mean
 from ldm_eval.hooks.catalogue import Catalogue, unavailable_reason
 from ldm_eval.run.reconstruct import why_not
+from ldm_eval.run.saved_scores import SavedScores
 
 __all__ = ["Cost", "Plan", "PlannedCheck", "PlannedScore", "make_plan", "narrowed", "needed_roles", "select_checks"]
 
@@ -35,16 +36,17 @@ class PlannedCheck:
 
 @dataclass(frozen=True, slots=True)
 class PlannedScore:
-    """One white-box score of one set of images, and what it costs."""
+    """One white-box score of one set of images, and what it costs; ``saved`` is the file it is taken from, if any."""
 
     spec: ScoreSpec
     role: Role
     images: int
+    saved: str = ""
 
     @property
     def network_calls(self) -> int:
         """Forward passes of the model."""
-        return self.images * self.spec.calls_per_image
+        return 0 if self.saved else self.images * self.spec.calls_per_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Plan:
         sampling_calls: Forward passes of the model for sampling.
         reconstructions: Holdout images to put through the model's autoencoder; 0 when no check needs them.
         sizes: How many images each role has or will have.
+        saved: Scores that are taken from ``--scores``.
         cost: Time and disk, estimated for ``--dry-run``; None in a real run.
     """
 
@@ -96,6 +99,7 @@ class Plan:
     mirrored: tuple[Role, ...] = ()
     mirrored_each: tuple[Role, ...] = ()
     sizes: Mapping[Role, int] = field(default_factory=dict)
+    saved: SavedScores = SavedScores()  # noqa: RUF009  (frozen)
     cost: Cost | None = None
 
     @property
@@ -163,6 +167,7 @@ def make_plan(
     sets: Mapping[Role, ImageSet],
     absent: Mapping[Role, str],
     lacking: Lacking,
+    saved: SavedScores | None = None,
 ) -> Plan:
     """Decide for each check whether it can run, and take the union of what the running ones need.
 
@@ -174,18 +179,20 @@ def make_plan(
         sets: Real images by role.
         absent: Why a role that one might expect is empty.
         lacking: Why other inputs are not there.
+        saved: Scores that need not be computed.
 
     Raises:
         DataError: when not one of the checks could run; the reasons are listed.
     """
-    given = _Given(model, samples, sets, absent, lacking, _no_autoencoder(checks, model, sets))
+    given = _Given(model, samples, sets, absent, lacking, _no_autoencoder(checks, model, sets), saved or SavedScores())
     planned = tuple(_planned(spec, given) for spec in checks)
     running = [item.spec for item in planned if item.runs]
     if not running:
         reasons = "\n".join(f"  {item.spec.id}: {item.reason}" for item in planned)
         raise DataError(f"None of the checks asked for can run with what was given:\n{reasons}")
     calls = samples * model.network_calls(settings)
-    return _with_inputs(Plan(planned, samples, settings, (), (), (), calls, sizes=given.sizes), running)
+    plan = Plan(planned, samples, settings, (), (), (), calls, sizes=given.sizes, saved=given.saved)
+    return _with_inputs(plan, running)
 
 
 def narrowed(plan: Plan, checks: Collection[str]) -> Plan:
@@ -203,7 +210,7 @@ def _with_inputs(plan: Plan, running: Sequence[CheckSpec]) -> Plan:
     mirrored_each = {role for spec in running if spec.needs.each_extractor for role in spec.needs.mirrored}
     if attribute_roles:
         embed |= {*attribute_roles, "training", "holdout"}
-    scores = _planned_scores(running, sizes)
+    scores = _planned_scores(running, sizes, plan.saved)
     return replace(
         plan,
         embed=_ordered(embed & set(sizes)),
@@ -221,7 +228,9 @@ def _embedded(needs: Needs) -> set[Role]:
     return {*needs.features, *needs.logits, *(needs.optional if needs.features else ())}
 
 
-def _planned_scores(running: Sequence[CheckSpec], sizes: Mapping[Role, int]) -> dict[tuple[str, Role], PlannedScore]:
+def _planned_scores(
+    running: Sequence[CheckSpec], sizes: Mapping[Role, int], saved: SavedScores
+) -> dict[tuple[str, Role], PlannedScore]:
     """The scores of all checks; checks that name the same score share it, so they must mean the same one."""
     scores: dict[tuple[str, Role], PlannedScore] = {}
     meant: dict[str, tuple[CheckSpec, ScoreSpec]] = {}
@@ -235,7 +244,8 @@ def _planned_scores(running: Sequence[CheckSpec], sizes: Mapping[Role, int]) -> 
                 )
             for role in score.roles:
                 if role in sizes:
-                    scores[score.name, role] = PlannedScore(score, role, min(score.max_images, sizes[role]))
+                    images, file = min(score.max_images, sizes[role]), saved.taken.get((score.name, role), "")
+                    scores[score.name, role] = PlannedScore(score, role, images, file)
     return scores
 
 
@@ -253,6 +263,7 @@ class _Given:
     absent: Mapping[Role, str]
     lacking: Lacking
     no_autoencoder: str
+    saved: SavedScores
 
     @property
     def sizes(self) -> dict[Role, int]:
@@ -296,7 +307,7 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
         wanted: Role = "holdout" if role == "reconstruction" else role
         kind = "canary" if wanted == "canaries" else wanted
         return PlannedCheck(spec, f"needs {kind} images: {given.absent.get(wanted) or _HOW[wanted]}")
-    return PlannedCheck(spec, _lacking(needs, given) or _unseen(needs, given.model, given.sets))
+    return PlannedCheck(spec, _lacking(needs, given) or _unseen(needs, given))
 
 
 def _lacking(needs: Needs, given: _Given) -> str:
@@ -317,20 +328,35 @@ def _lacking(needs: Needs, given: _Given) -> str:
     return ""
 
 
-def _unseen(needs: Needs, model: LoadedModel, sets: Mapping[Role, ImageSet]) -> str:
-    """Why the white-box scores cannot be computed; empty when they can, or when none are needed."""
-    if not needs.scores:
+def _unseen(needs: Needs, given: _Given) -> str:
+    """Why the white-box scores cannot be computed; empty when they can, are there already, or none are needed."""
+    sets, saved = given.sets, given.saved
+    wanted = [
+        (score, role)
+        for score in needs.scores
+        for role in score.roles
+        if role in given.sizes and (score.name, role) not in saved.taken
+    ]
+    if not wanted:
         return ""
-    parts = model.white_box()
+    parts = given.model.white_box()
     if parts is None:
-        return "needs the inside of the model (its denoiser), which this model does not show"
-    if any(score.prompts for score in needs.scores) and parts.text is None:
+        hidden = "needs the inside of the model (its denoiser), which this model does not show"
+        return f"{hidden}; {_not_saved(wanted, saved)}" if saved.given else hidden
+    if any(score.prompts for score, _ in wanted) and parts.text is None:
         return "needs a model that is told in words what to show; this one takes no text"
-    for role in _ordered({role for score in needs.scores for role in score.roles} - {"samples"}):
+    for role in _ordered({role for _, role in wanted} - {"samples"}):
         if role in sets and sets[role].shape != parts.image_shape:
             sees, found = ("x".join(map(str, shape)) for shape in (parts.image_shape, sets[role].shape))
             return f"the model makes images of {sees}, the {role} images are {found}: give them as the model saw them"
     return ""
+
+
+def _not_saved(wanted: Sequence[tuple[ScoreSpec, Role]], saved: SavedScores) -> str:
+    """Why the first score that cannot be computed is not taken from ``--scores`` either."""
+    refused = [saved.refused[score.name, role] for score, role in wanted if (score.name, role) in saved.refused]
+    score, role = wanted[0]
+    return refused[0] if refused else f"--scores holds no '{score.name}' of the {role} images"
 
 
 def _reads_pixels(needs: Needs, role: Role) -> bool:

@@ -19,6 +19,7 @@ from ldm_eval.run.generate import make_requests
 from ldm_eval.run.models import FoundModel, load_model, pick_device
 from ldm_eval.run.plan import DEFAULT_SAMPLES, Lacking, Plan, make_plan, select_checks
 from ldm_eval.run.progress import Progress
+from ldm_eval.run.saved_scores import find_saved_scores
 from ldm_eval.run.threads import thread_count
 from ldm_eval.store.statistics import read_statistics
 
@@ -63,7 +64,10 @@ def prepare(config: RunConfig, catalogue: Catalogue, progress: Progress) -> Prep
     lacking = Lacking(
         attributes.reason, _no_text(config, catalogue), _no_statistics(config), _prompted(requests, real.sets)
     )
-    plan = make_plan(checks, found.model, settings, samples, real.sets, real.absent, lacking)
+    saved = find_saved_scores(config.scores, checks, real.sets, config.seed, found.model)
+    for reason in saved.refused.values():
+        progress.note(reason)
+    plan = make_plan(checks, found.model, settings, samples, real.sets, real.absent, lacking, saved)
     return Prepared(
         config,
         found,

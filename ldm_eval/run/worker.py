@@ -173,9 +173,7 @@ class _Worker:
             raise ModelError(
                 f"The model makes images of {parts.image_shape}; the {job.role} images are {pixels.shape[1:]}."
             )
-        # At random: a folder is read in the order of its names, and its first images may be one class or one person.
-        generator = np.random.default_rng(derived_seed(job.evidence.seed, f"scored images of {role}"))
-        index = subset(len(pixels), job.max_images, generator)
+        index = scored_rows(len(pixels), job.max_images, job.evidence.seed, role)
         prompts = _prompts(job, images, index)
         rows = []
         for start in range(0, len(index), job.batch_size):
@@ -190,7 +188,7 @@ class _Worker:
         if not np.isfinite(values).all():
             raise EvidenceError(f"The score '{job.name}' of the {job.role} images holds values that are not finite.")
         ids = tuple(images.ids[row] for row in index)
-        model, worded = self._model(job).identity.sha256, prompts_digest(prompts)
+        model, worded = self._model(job).identity.sha256, prompts_digest(images.prompts if job.prompts else None)
         said = (job.name, role, images.digest, dict(job.parameters))
         kept = KeptScores(*said, index, ids, values, job.evidence.seed, model, worded)
         save_scores(job.evidence.score_path(job.name, role), kept)
