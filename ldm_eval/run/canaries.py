@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ldm_eval.api import CANARY, ImageSet
+from ldm_eval.api import CANARY, ImageSet, ModelIdentity
 from ldm_eval.diffusion.randomness import derived_seed
 from ldm_eval.errors import ConfigError, DataError
 from ldm_eval.stats.digests import image_digest
 from ldm_eval.stats.neighbours import nearest
 
-__all__ = ["INCLUDED", "LEFT_OUT", "Canaries", "flip_coins", "read_canaries", "rows_of"]
+__all__ = ["INCLUDED", "LEFT_OUT", "Canaries", "flip_coins", "read_canaries", "rows_of", "without_flips"]
 
 INCLUDED, LEFT_OUT = "included", "left out"
 _ENTRY = re.compile(r"([0-9]{1,12})([+-])")
@@ -144,6 +144,17 @@ def read_canaries(text: str, data: ImageSet, trained_on: int) -> Canaries:
             "images that its data names: the file was changed after the training. Train it again."
         )
     return Canaries(rows, included)
+
+
+def without_flips(identity: ModelIdentity) -> ModelIdentity:
+    """As results show it: how many canaries there were, and not what the coins said.
+
+    Whoever knows the coins can seem to audit, so they stay in the checkpoint.
+    """
+    record = identity.training
+    if record is None or not record.canaries:
+        return identity
+    return replace(identity, training=replace(record, canaries=str(len(record.canaries.split()))))
 
 
 def rows_of(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:

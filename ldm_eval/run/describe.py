@@ -15,8 +15,8 @@ from ldm_eval.api import ROLES, CheckOutcome, ImageSet, Role, Signature
 from ldm_eval.diffusion.quantise import QUANTISATION
 from ldm_eval.diffusion.randomness import SEED_RULE
 from ldm_eval.hooks.catalogue import Catalogue, PluginRecord
-from ldm_eval.run.classes import classes_of
 from ldm_eval.run.canaries import without_flips
+from ldm_eval.run.classes import classes_of
 from ldm_eval.run.config import RunConfig
 from ldm_eval.run.embed import brought_digests
 from ldm_eval.run.plan import Plan

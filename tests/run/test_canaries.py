@@ -311,9 +311,13 @@ def test_a_run_audits_the_canaries_and_says_why_it_cannot(
     images: Path, tmp_path: Path, run_once: Callable[..., FinishedRun]
 ) -> None:
     check = "privacy/empirical_epsilon"
-    _train(images, tmp_path / "m.pt")
-    found = run_once(model=str(tmp_path / "m.pt"), suite=check, samples=2, steps=2).results.checks[0].outcome
-    assert isinstance(found, Measured)
+    record = _train(images, tmp_path / "m.pt")
+    results = run_once(model=str(tmp_path / "m.pt"), suite=check, samples=2, steps=2).results
+    found = results.checks[0].outcome
+    assert isinstance(found, Measured), found
+    assert results.model["training"]["canaries"] == "60"  # what the coins said stays in the checkpoint
+    written = [path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()]
+    assert not any(record.canaries.encode() in text for text in written)
     epsilon = found.measurements[0]
     assert (epsilon.name, epsilon.n, epsilon.interval.sided) == ("empirical_epsilon", 60, "lower")
     _train(images, tmp_path / "plain.pt", canaries=0)
