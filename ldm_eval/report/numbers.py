@@ -70,12 +70,20 @@ def fixed(number: float, decimals: int, rounding: str = ROUND_HALF_EVEN, shift: 
     if not exact:
         return "0"
     if decimals > MOST_DECIMALS:
-        exponent = exact.adjusted()
-        digits = max(0, min(decimals + exponent, 15))
-        scaled = exact.scaleb(-exponent).quantize(Decimal(1).scaleb(-digits), rounding=rounding)
-        return f"{scaled}e{exponent}"
+        return _as_power(exact, decimals, rounding)
     rounded = exact.quantize(Decimal(1).scaleb(-decimals), rounding=rounding)
     return f"{rounded + 0:,f}"  # + 0 turns -0.00 into 0.00
+
+
+def _as_power(exact: Decimal, decimals: int, rounding: str) -> str:
+    """``exact`` to that many decimals, one digit before the point: 9.6e-7 to six decimals is 1e-6, not 10e-7."""
+    exponent = exact.adjusted()
+    while True:
+        digits = max(0, min(decimals + exponent, 15))
+        scaled = exact.scaleb(-exponent).quantize(Decimal(1).scaleb(-digits), rounding=rounding)
+        if scaled.adjusted() <= 0:
+            return f"{scaled}e{exponent}"
+        exponent += 1
 
 
 def format_number(number: float) -> str:

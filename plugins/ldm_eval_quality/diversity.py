@@ -122,7 +122,7 @@ def _ratio(evidence: Evidence, samples: _Spread, reference: _Spread) -> Measurem
         ratio.value,
         ratio.interval,
         n=samples.distance.n,
-        unit="ratio",
+        unit="times that of real images",
         direction="target",
         against="reference",
         uses_extractor=True,

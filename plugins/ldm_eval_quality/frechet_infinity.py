@@ -107,7 +107,7 @@ def _measurement(evidence: Evidence, name: str, role: Role, limit: FrechetLimit,
         f"{limit.from_halves:.4g} at infinite n. "
     )
     if role == "reference":
-        note += f"Floor: {floor.n} against {floor.m} disjoint real images, at infinite n too."
+        note += _about_floor(floor)
         note += repeats_note(usable_features(evidence, "reference"))
     if limit.interval.sided == "upper":
         note += (
@@ -123,9 +123,19 @@ def _measurement(evidence: Evidence, name: str, role: Role, limit: FrechetLimit,
         direction="lower" if role == "reference" else "none",
         against=role,
         uses_extractor=True,
-        floor=floor.value if role == "reference" else None,
+        floor=floor.value if role == "reference" and floor.interval.sided == "two" else None,
         note=note.strip(),
         extrapolation=f"jackknife, {limit.groups} groups of both sets",
+    )
+
+
+def _about_floor(floor: FrechetLimit) -> str:
+    """What real images reach; no floor where the halves keep more of the bias than the value beside them."""
+    if floor.interval.sided == "two":
+        return f"Floor: {floor.n} against {floor.m} disjoint real images, at infinite n too."
+    return (
+        f"No floor: {floor.n} against {floor.m} disjoint real images read {floor.value:.4g}, and so few keep more of "
+        "the bias than the value does."
     )
 
 

@@ -91,11 +91,12 @@ class GaussianMmdCheck:
             return refused
         name = mean_discrepancy_name(evidence.extractor())
         distances = _distances(evidence)
-        findings: list[Finding] = [_published(evidence, name, distances.found["reference"])]
+        findings: list[Finding] = []
         for role, distance in distances.found.items():
             called = f"{name}_unbiased" if role == "reference" else f"{name}_unbiased_to_{role}"
             findings.append(_unbiased(evidence, called, role, distances))
             _keep(evidence, called, role, distance)
+        findings.insert(1, _published(evidence, name, distances.found["reference"]))
         _keep(evidence, name, "reference", distances.found["reference"])
         return [*findings, _table(name, distances), _figure(name, distances)]
 

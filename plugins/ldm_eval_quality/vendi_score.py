@@ -177,7 +177,7 @@ def _ratio(evidence: Evidence, order: float, compared: _Compared) -> Measurement
         ratio.value,
         ratio.interval,
         n=size,
-        unit="ratio",
+        unit="times that of real images",
         direction="target",
         against="reference",
         uses_extractor=True,

@@ -43,6 +43,13 @@ def test_copies_are_closer_to_training() -> None:
     assert found[f"{NAME}_to_training"].direction == "none"
 
 
+def test_there_is_no_floor_where_the_halves_keep_more_of_the_bias_than_the_value() -> None:
+    found = measured(gaussian(0, check=CHECK, dimension=64, n=200, m=200))[NAME]
+    assert found.interval.sided == "two"
+    assert found.floor is None
+    assert "No floor: 100 against 100" in found.note
+
+
 def test_floor_is_about_zero_where_the_distance_of_real_images_is_not() -> None:
     floors = [measured(gaussian(seed, check=CHECK, dimension=32, n=200, m=400))[NAME].floor for seed in range(20)]
     values = np.array(floors, dtype=float)
