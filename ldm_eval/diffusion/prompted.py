@@ -21,11 +21,12 @@ class PromptedDenoiser:
 
     Attributes:
         text: The network that is told in words what to show.
-        prompts: N prompts, for batches of N images; an empty one is the unconditional prediction.
+        prompts: N prompts, for batches of N images; an empty one is the unconditional prediction. None at all: the
+            unconditional prediction for a batch of any size.
     """
 
     text: TextDenoiser
-    prompts: Sequence[str]
+    prompts: Sequence[str] = ()
 
     @property
     def prediction(self) -> Prediction:
@@ -34,4 +35,4 @@ class PromptedDenoiser:
 
     def __call__(self, x_t: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """``x_t (N, C, H, W)``, ``t (N,) int64`` -> prediction, the shape of ``x_t``; labels are ignored."""
-        return self.text(x_t, t, self.prompts)
+        return self.text(x_t, t, self.prompts or [""] * len(x_t))

@@ -7,6 +7,8 @@
     phantom:mixture?centres=-0.5,0.5&std=0.1          the same with several modes
     phantom:memoriser?data=digits.npz                 has memorised every training image
     phantom:copier?data=digits.npz&rate=0.1           copies one time in ten, without a network
+    phantom:captioned?laws=dark:-0.3,light:0.3        is told in words what to show, has learned what words mean
+    phantom:captioned?data=digits.npz&memorised=0.1   knows a tenth of the captioned training images by heart
 """
 
 from __future__ import annotations
@@ -32,15 +34,18 @@ from ldm_eval.api import (
     Prediction,
     SampleRequest,
     SamplingSettings,
+    TextDenoiser,
     TrainingRecord,
 )
 from ldm_eval.diffusion.noise import SampleNoise
+from ldm_eval.diffusion.prompted import PromptedDenoiser
 from ldm_eval.diffusion.quantise import to_float
 from ldm_eval.diffusion.samplers import make_sampler
 from ldm_eval.diffusion.schedules import SCHEDULES, DiscreteSchedule, make_schedule
 from ldm_eval.errors import ConfigError, ModelError, did_you_mean
 from ldm_eval.testing.denoisers import GaussianDenoiser, MixtureDenoiser, OptimalDenoiser
 from ldm_eval.testing.references import PREFIX, PhantomRef, load_images
+from ldm_eval.testing.text_phantoms import CaptionedDenoiser, CaptionedLaws, LearnedPairs
 from ldm_eval.testing.transforms import DISGUISES
 
 __all__ = ["CopierPhantom", "PhantomBackend", "SampledPhantom"]
@@ -64,9 +69,11 @@ class SampledPhantom:
         schedule: NoiseSchedule,
         shape: tuple[int, int, int],
         device: str,
+        text: TextDenoiser | None = None,
     ) -> None:
         self._identity = identity
         self._denoiser = denoiser
+        self._text = text
         self._schedule = schedule
         self._shape = shape
         self._device = torch.device(device)
@@ -95,16 +102,19 @@ class SampledPhantom:
         return make_sampler(settings).network_calls(self._schedule)
 
     def generate(self, requests: Sequence[SampleRequest]) -> Images:
-        """Sample, each request with its own generator; labels and prompts are ignored."""
+        """Sample, each request with its own generator; labels are ignored, prompts where it takes no text."""
         return Images(_in_runs(requests, self._sample))
 
     def _sample(self, settings: SamplingSettings, requests: Sequence[SampleRequest]) -> torch.Tensor:
         noise = SampleNoise([request.seed for request in requests], self._device)
-        return make_sampler(self.resolve(settings)).sample(self._denoiser, self._schedule, noise, self._shape)
+        denoiser = self._denoiser
+        if self._text is not None:
+            denoiser = PromptedDenoiser(self._text, [request.prompt or "" for request in requests])
+        return make_sampler(self.resolve(settings)).sample(denoiser, self._schedule, noise, self._shape)
 
     def white_box(self) -> DiffusionParts:
         """Schedule and exact denoiser."""
-        return DiffusionParts(self._schedule, self._denoiser, self._shape, self._device)
+        return DiffusionParts(self._schedule, self._denoiser, self._shape, self._device, text=self._text)
 
 
 @final
@@ -210,7 +220,7 @@ class PhantomBackend:
 def _refuse_guidance(settings: SamplingSettings, name: str) -> None:
     if settings.guidance != 1.0:
         raise ConfigError(
-            f"guidance = {settings.guidance} was asked for, but '{name}' is not conditional. Leave it out."
+            f"guidance = {settings.guidance} was asked for, but '{name}' knows no guidance. Leave it out."
         )
 
 
@@ -307,6 +317,34 @@ def _copier(ref: PhantomRef, device: str) -> CopierPhantom:
     return CopierPhantom(identity, training, other, rate, disguise)
 
 
+def _captioned(ref: PhantomRef, device: str) -> SampledPhantom:
+    schedule = _schedule(ref)
+    training = load_images(ref.text("data")) if "data" in ref.parameters else None
+    shape = ref.shape("shape", "1x8x8") if training is None else training.shape
+    means = ref.numbers_by_name("laws", "")
+    laws = CaptionedLaws(shape, means, ref.number("std", 0.25, low=0.0), ref.number("mean", 0.0))
+    pairs = None if training is None else _pairs(ref, training, device)
+    text = CaptionedDenoiser(laws, schedule, pairs, _prediction(ref, schedule), device)
+    known = "" if pairs is None else f", {int(pairs.memorised.sum()):,} of {len(pairs.captions):,} pairs by heart"
+    summary = f"exact denoiser given a caption, {len(means)} words with laws{known}, {schedule.name} schedule"
+    identity = _identity(ref, summary, training)
+    return SampledPhantom(identity, PromptedDenoiser(text), schedule, shape, device, text)
+
+
+def _pairs(ref: PhantomRef, training: ImageSet, device: str) -> LearnedPairs:
+    if training.prompts is None:
+        raise ModelError(
+            f"phantom:captioned: the images '{ref.text('data')}' have no captions. Put a column 'prompt' in the CSV "
+            "beside them."
+        )
+    known = round(ref.number("memorised", 1.0, low=0.0, high=1.0) * len(training))
+    memorised = torch.zeros(len(training), dtype=torch.bool)
+    memorised[np.random.Generator(np.random.PCG64(0)).permutation(len(training))[:known]] = True
+    captions = [str(prompt) for prompt in training.prompts]
+    images = to_float(training.pixels).to(device)
+    return LearnedPairs(images, captions, memorised, ref.number("spread", 0.0, low=0.0))
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     parameters: frozenset[str]
@@ -317,5 +355,6 @@ _KINDS: Mapping[str, _Kind] = {
     "gaussian": _Kind(frozenset({"shape", "mean", "std"}) | _SCHEDULE, _gaussian),
     "mixture": _Kind(frozenset({"shape", "centres", "std"}) | _SCHEDULE, _mixture),
     "memoriser": _Kind(_DATA | _SCHEDULE, _memoriser),
+    "captioned": _Kind(_DATA | _SCHEDULE | {"shape", "laws", "std", "mean", "memorised", "spread"}, _captioned),
     "copier": _Kind(_DATA | {"rate", "other", "disguise"}, _copier),
 }

@@ -12,7 +12,7 @@ def ldm_eval_backends() -> list[BackendSpec]:
     return [
         BackendSpec(
             name="phantom",
-            summary="models whose every number is known: phantom:gaussian, mixture, memoriser, copier",
+            summary="models whose every number is known: phantom:gaussian, mixture, memoriser, copier, captioned",
             load=_load,
         )
     ]

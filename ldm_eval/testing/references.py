@@ -85,6 +85,16 @@ class PhantomRef:
         """Numbers with commas between them. Raises ModelError for anything else."""
         return tuple(self._number(key, part, -math.inf, math.inf) for part in self.text(key, default).split(","))
 
+    def numbers_by_name(self, key: str, default: str) -> dict[str, float]:
+        """``name:number`` with commas between them. Raises ModelError for anything else."""
+        found: dict[str, float] = {}
+        for part in filter(None, self.text(key, default).split(",")):
+            name, colon, number = part.partition(":")
+            if not name or not colon or name in found:
+                raise self._wrong(key, part, "name:number with commas between them, each name once")
+            found[name] = self._number(key, number, -math.inf, math.inf)
+        return found
+
     def shape(self, key: str, default: str) -> tuple[int, int, int]:
         """``CxHxW`` with C of 1 or 3. Raises ModelError for anything else."""
         value = self.text(key, default)
