@@ -213,6 +213,8 @@ class DiffusionParts:
         device: Where its tensors must live.
         autoencoder: What turns images into the denoiser's latents; None for a model that works on pixels.
         text: The same network told in words what to show; None for a model that takes no text.
+        weights: The network that ``denoiser`` calls, so that gradients with respect to its weights can be taken; None
+            where they are not shown. Whoever asks for gradients leaves the module as it was.
     """
 
     schedule: NoiseSchedule
@@ -221,6 +223,7 @@ class DiffusionParts:
     device: torch.device
     autoencoder: Autoencoder | None = None
     text: TextDenoiser | None = None
+    weights: torch.nn.Module | None = None
 
     @property
     def state_shape(self) -> tuple[int, int, int]:

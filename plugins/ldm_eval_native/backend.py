@@ -44,7 +44,7 @@ def refuse_clipping(sampler: str, model: str) -> None:
 
 @final
 class NativeDenoiser:
-    """A U-Net in inference mode. Gradients may flow to its input, not to its weights."""
+    """A U-Net in inference mode. Gradients flow to its input, and to its weights where someone lets them."""
 
     def __init__(self, network: UNet, prediction: Prediction) -> None:
         self._network = network
@@ -101,6 +101,7 @@ class NativeModel:
     ) -> None:
         self._checkpoint = checkpoint
         self._schedule = checkpoint.noise_schedule()
+        self._network = network
         self._denoiser = NativeDenoiser(network, checkpoint.prediction)
         self._identity = identity
         self._device = device
@@ -176,8 +177,15 @@ class NativeModel:
         return torch.tensor([classes if label is None else label for label in given], device=self._device)
 
     def white_box(self) -> DiffusionParts:
-        """Schedule, denoiser (the EMA weights that ship) and, in a latent model, the autoencoder."""
-        return DiffusionParts(self._schedule, self._denoiser, self.image_shape, self._device, self._autoencoder)
+        """Schedule, denoiser (the EMA weights that ship), its weights and, in a latent model, the autoencoder."""
+        return DiffusionParts(
+            self._schedule,
+            self._denoiser,
+            self.image_shape,
+            self._device,
+            self._autoencoder,
+            weights=self._network,
+        )
 
 
 @final

@@ -19,14 +19,14 @@ from ldm_eval.api import (
     PhantomCase,
     Phantoms,
     Planning,
-    Role,
     Series,
     SignatureValue,
     Table,
 )
 from ldm_eval_privacy.attack_scores import SIMA
 from ldm_eval_privacy.attacks import ATTACKS, columns_of
-from ldm_eval_privacy.membership_premise import FEWEST, PREMISE_SETTINGS, Premise, blind_table, establish, scores_of
+from ldm_eval_privacy.membership_premise import FEWEST, PREMISE_SETTINGS, Premise, blind_table, establish
+from ldm_eval_privacy.score_classifier import PENALTY, classify
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetInference"]
 
-_PENALTY = 0.1
 _LEVEL = 0.95
 _POWER = 0.95
 _SHOWN = 6
@@ -120,32 +119,17 @@ class DatasetInference:
         return [_gap(evidence, found), _weights_table(found), blind_table(premise.blind), _figure(found)]
 
 
-def _features(evidence: Evidence, role: Role, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``(R, F)`` logarithms of all columns of all scores: an attack's scores differ by orders of magnitude."""
-    import numpy as np
-
-    scores = np.concatenate([scores_of(evidence, attack.score.name, role, rows) for attack in ATTACKS], axis=1)
-    return np.asarray(np.log(np.maximum(scores, np.finfo(np.float32).tiny)))
-
-
 def _infer(evidence: Evidence, premise: Premise) -> _Inference:
     import numpy as np
 
-    from ldm_eval.stats.linear import fit_logistic
     from ldm_eval.stats.means import difference_of_means
 
-    members, others = premise.members, premise.others
-    inside = _features(evidence, "training", members.calibrate)
-    outside = _features(evidence, "holdout", others.calibrate)
-    truth = np.repeat([1, 0], [len(inside), len(outside)])
-    model = fit_logistic(np.concatenate([inside, outside]), truth, penalty=_PENALTY)
-    judged_in = model.probabilities(_features(evidence, "training", members.judge))[:, 1]
-    judged_out = model.probabilities(_features(evidence, "holdout", others.judge))[:, 1]
-    spread = float(np.sqrt((judged_in.var(ddof=1) + judged_out.var(ddof=1)) / 2))
+    found = classify(evidence, premise, [attack.score.name for attack in ATTACKS])
+    members, others = found.members, found.others
+    spread = float(np.sqrt((members.var(ddof=1) + others.var(ddof=1)) / 2))
     names = [(attack.title, column) for attack in ATTACKS for column in columns_of(attack.score)]
-    each = (model.weights[:, 1] - model.weights[:, 0]).tolist()
-    weights = tuple((*name, float(weight)) for name, weight in zip(names, each, strict=True))
-    return _Inference(judged_in, judged_out, difference_of_means(judged_in, judged_out, _LEVEL), spread, weights)
+    weights = tuple((*name, float(weight)) for name, weight in zip(names, found.weights, strict=True))
+    return _Inference(members, others, difference_of_means(members, others, _LEVEL), spread, weights)
 
 
 def _gap(evidence: Evidence, found: _Inference) -> Measurement:
@@ -189,7 +173,7 @@ def _protocol(evidence: Evidence) -> dict[str, SignatureValue]:
     }
     return {
         "score": " ".join(attack.score.name for attack in ATTACKS),
-        "classifier": f"ridge logistic regression of log scores, penalty {_PENALTY:g}",
+        "classifier": f"ridge logistic regression of log scores, penalty {PENALTY:g}",
         "holdout_digest": evidence.images("holdout").digest,
         **scores,
         **positive_settings(DatasetInference.id, PREMISE_SETTINGS, evidence.parameters),
