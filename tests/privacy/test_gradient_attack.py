@@ -33,7 +33,7 @@ def auc(findings):
 
 
 def test_the_norms_of_a_linear_network_are_the_closed_form():
-    """loss = mean |eps_hat - eps|^2 with eps_hat = (x_t - alpha W x_t)/sigma: its gradient is -2 alpha/sigma r x_t^T/n."""
+    """loss = mean |eps_hat - eps|^2 with eps_hat = (x_t - alpha W x_t)/sigma: gradient -2 alpha/sigma r x_t^T/n."""
     parts, x0 = linear_parts(), images(5)
     found = gradient_norms(parts, x0, 3, PARAMETERS)
     generator = torch.Generator("cpu").manual_seed(derived_seed(3, "privacy/gradient_norms"))
