@@ -5,13 +5,14 @@ python benchmarks/feature_copy_rule.py portraits|mnist     (about a minute each)
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
 from ldm_eval_features import ldm_eval_extractors
 from ldm_eval_privacy.feature_space import fit_space, match
-from near_copy_rule import jpeg, mnist
+from near_copy_rule import mnist
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,9 +34,13 @@ def sets(name: str) -> tuple[Pixels, Pixels]:
     return training[:TRAINING], holdout[:HOLDOUT]
 
 
-def coloured_jpeg(pixels: Pixels) -> Pixels:
-    planes = [jpeg(75)(pixels[:, channel : channel + 1]) for channel in range(3)]
-    return np.concatenate(planes, axis=1)
+def jpeg(pixels: Pixels) -> Pixels:
+    def one(image: Pixels) -> Pixels:
+        buffer = io.BytesIO()
+        Image.fromarray(image.transpose(1, 2, 0)).save(buffer, "JPEG", quality=75)
+        return np.asarray(Image.open(buffer)).transpose(2, 0, 1)
+
+    return np.stack([one(image) for image in pixels])
 
 
 def crop(pixels: Pixels) -> Pixels:
@@ -60,7 +65,7 @@ ALTERATIONS = {
     "crop to 90 %, resized back": crop,
     "darkening to 80 %": lambda x: np.rint(x * 0.8).astype(np.uint8),
     "warmer colours": recolour,
-    "JPEG 75": coloured_jpeg,
+    "JPEG 75": jpeg,
 }
 
 

@@ -9,9 +9,11 @@ from ldm_eval.hooks import hookimpl
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """Copies of training images, membership inference, dataset inference, and the audit by canaries."""
+    from ldm_eval_privacy.data_copying import DataCopying
     from ldm_eval_privacy.dataset_inference import DatasetInference
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
     from ldm_eval_privacy.extraction import Extraction
+    from ldm_eval_privacy.feature_copies import FeatureCopies
     from ldm_eval_privacy.group_leakage import GroupLeakage
     from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
@@ -21,8 +23,10 @@ def ldm_eval_checks() -> list[CheckSpec]:
     return [
         CheckSpec.of(TrainingSet),
         CheckSpec.of(NearCopies),
+        CheckSpec.of(FeatureCopies),
         CheckSpec.of(Extraction),
         CheckSpec.of(GroupLeakage),
+        CheckSpec.of(DataCopying),
         CheckSpec.of(MembershipLoss),
         CheckSpec.of(MembershipAttacks),
         CheckSpec.of(DatasetInference),
