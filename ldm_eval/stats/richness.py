@@ -75,7 +75,7 @@ def accumulation(counts: ArrayLike, n: int, of: int, draws: ArrayLike, level: fl
     rest = of - expected
     low = np.where(expected > 0, betaincinv(np.maximum(expected, 1e-12), rest + 1, tail), 0.0)
     high = np.where(rest > 0, betaincinv(expected + 1, np.maximum(rest, 1e-12), 1 - tail), 1.0)
-    return Accumulation(m, expected, of * low, of * high)
+    return Accumulation(m, expected, of * low, of * np.where(m > 0, high, 0.0))
 
 
 def least_richness(counts: ArrayLike, n: int, of: int, level: float = 0.95) -> Richness:

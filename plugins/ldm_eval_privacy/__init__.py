@@ -14,6 +14,8 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
     from ldm_eval_privacy.extraction import Extraction
     from ldm_eval_privacy.feature_copies import FeatureCopies
+    from ldm_eval_privacy.gradient_attack import GradientAttack
+    from ldm_eval_privacy.group_exposure import GroupExposure
     from ldm_eval_privacy.group_leakage import GroupLeakage
     from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
@@ -26,10 +28,12 @@ def ldm_eval_checks() -> list[CheckSpec]:
         CheckSpec.of(FeatureCopies),
         CheckSpec.of(Extraction),
         CheckSpec.of(GroupLeakage),
+        CheckSpec.of(GroupExposure),
         CheckSpec.of(DataCopying),
         CheckSpec.of(MembershipLoss),
         CheckSpec.of(MembershipAttacks),
         CheckSpec.of(DatasetInference),
+        CheckSpec.of(GradientAttack),
         CheckSpec.of(EmpiricalEpsilon),
     ]
 

@@ -1,4 +1,4 @@
-"""A generator that gives out training images of any group, or of one group alone."""
+"""Models that give away the training images of any group, or of one group more than of the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from ldm_eval.api import Evidence
 from ldm_eval_privacy.phantoms import smooth_images
 
-__all__ = ["partial_copier"]
+__all__ = ["exposed_group", "partial_copier"]
 
 
 def partial_copier(
@@ -37,4 +37,41 @@ def partial_copier(
     seen = replace(image_set(members, "training"), groups={"glasses": glasses, "age band": age})
     return PhantomEvidence(
         "privacy/group_leakage", seed, images={"samples": image_set(made, "samples"), "training": seen}
+    )
+
+
+def exposed_group(seed: int, shift: float = 2.0, other_shift: float = 0.0, images: int = 256) -> Evidence:
+    """Losses of which only the law is of interest: N(0, 1) for holdout images, lower for members by group.
+
+    Args:
+        seed: Seed of everything.
+        shift: By how much the losses of members with ``glasses: yes`` are lower; their AUC is Phi(shift / sqrt 2).
+        other_shift: The same for ``glasses: no``.
+        images: Of each set.
+    """
+    import numpy as np
+
+    from ldm_eval.api import Role, Scores
+    from ldm_eval.testing.evidence import PhantomEvidence, image_set
+    from ldm_eval_privacy.denoising_loss import DENOISING_LOSS, noise_levels
+
+    rng = np.random.default_rng([seed, 51])
+    roles: tuple[Role, ...] = ("training", "holdout")
+    pixels = {role: smooth_images(rng, images) for role in roles}
+    glasses = {role: rng.random(images) < 0.5 for role in roles}
+    losses = {role: rng.normal(size=(images, len(noise_levels(DENOISING_LOSS.parameters)))) for role in roles}
+    losses["training"] -= np.where(glasses["training"], shift, other_shift)[:, None]
+    return PhantomEvidence(
+        "privacy/group_exposure",
+        seed,
+        images={
+            role: replace(
+                image_set(pixels[role], role), groups={"glasses": np.where(glasses[role], "yes", "no").astype(np.str_)}
+            )
+            for role in roles
+        },
+        features={role: rng.normal(size=(images, 8)).astype(np.float32) for role in roles},
+        scores={
+            DENOISING_LOSS.name: {role: Scores(np.arange(images), losses[role].astype(np.float32)) for role in roles}
+        },
     )

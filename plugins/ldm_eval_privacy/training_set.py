@@ -22,9 +22,7 @@ from ldm_eval.api import (
     SignatureValue,
     Table,
 )
-from ldm_eval_privacy.blind import BlindResult, judge_blindly
 from ldm_eval_privacy.copy_evidence import CopyPair, write_pairs
-from ldm_eval_privacy.data_views import data_views, drawn
 from ldm_eval_privacy.duplicate_evidence import largest_groups, write_groups
 from ldm_eval_privacy.pixel_space import PixelIndex, PixelMatches, comparable, same_size
 from ldm_eval_privacy.settings import positive_settings
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ldm_eval.stats.duplicates import Duplicates
+    from ldm_eval_privacy.blind import BlindResult
 
 __all__ = ["TrainingSet"]
 
@@ -129,6 +128,9 @@ def _overlap(index: PixelIndex, holdout: NDArray[np.generic], grey_levels: float
 
 def _blind(evidence: Evidence, duplicates: Duplicates, overlap: _Overlap, most: int) -> list[BlindResult]:
     """What each view sees; nothing where too few different images are left."""
+    from ldm_eval_privacy.blind import judge_blindly
+    from ldm_eval_privacy.data_views import data_views, drawn
+
     fresh = overlap.rows[~overlap.shared]
     if min(duplicates.unique, len(fresh)) < _FEWEST:
         return []
