@@ -1,8 +1,8 @@
 """What the one-run audit reports: which number of guesses is best, how often it overstates, what choosing later does.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/empirical_epsilon.py [--runs 1000]``. Prints the three tables of
-``docs/checks/privacy-empirical-epsilon.md``; with ``--scores FILE.npz`` (from the private folder of a run) how often the
-losses of a real model accuse it when the coins are thrown anew.
+``docs/checks/privacy-empirical-epsilon.md``; with ``--scores FILE.npz`` (from the private folder of a run) how often
+the losses of a real model accuse it when the coins are thrown anew; with ``--levels MODEL DATA`` the AUC by level.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ldm_eval.stats.proportions import clopper_pearson
 from ldm_eval.store.scores import load_scores
 
 DELTA = 1e-5
+LEVELS = "0.02 0.05 0.1 0.15 0.2 0.3 0.5"
 SHARES = (0.1, 0.2, 0.3, 0.5, 1.0)
 Flags = NDArray[np.bool_]
 
@@ -106,12 +107,40 @@ def thrown_anew(path: Path, runs: int) -> None:
     print(f"\n{path.name}: {over} of {runs} throws of {len(losses)} coins give an epsilon above 0.")
 
 
+def by_level(model: str, data: str) -> None:
+    """AUC of the loss between included and left-out canaries of a trained model, at several noise levels."""
+    from ldm_eval_privacy.denoising_loss import score
+
+    from ldm_eval.diffusion.quantise import to_float
+    from ldm_eval.hooks.catalogue import Catalogue
+    from ldm_eval.run.canaries import read_canaries
+    from ldm_eval.run.data import load_images
+    from ldm_eval.run.models import load_model
+    from ldm_eval.stats.roc import auc
+
+    catalogue = Catalogue.discover()
+    found, images = load_model(model, "", "cpu", catalogue).model, load_images(data, catalogue, what="Data")
+    record, parts = found.identity.training, found.white_box()
+    if record is None or parts is None:
+        raise SystemExit("This model has no training record or no inside.")
+    canaries = read_canaries(record.canaries, images, record.data_size)
+    losses = score(parts, to_float(canaries.of(images).pixels), 0, {"noises": 8, "levels": LEVELS})
+    inside = canaries.included
+    print("\n| steps | " + " | ".join(LEVELS.split()) + " |\n" + "|---" * (1 + losses.shape[1]) + "|")
+    values = [auc(-losses[inside, column], -losses[~inside, column]) for column in range(losses.shape[1])]
+    print(f"| {record.steps:,} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--levels", nargs=2, metavar=("MODEL", "DATA"))
     given = parser.parse_args()
+    if given.levels is not None:
+        by_level(*given.levels)
+        return
     if given.scores is not None:
         thrown_anew(given.scores, given.runs)
         return
