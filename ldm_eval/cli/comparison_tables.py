@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ldm_eval.cli.tables import number, plain_table
+from ldm_eval.cli.tables import heading_of, name_below_heading, number, plain_table
 from ldm_eval.gate.comparison import Compared, Comparison, Refused
 from ldm_eval.report.comparison import reading
 
@@ -25,11 +25,11 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> RenderableType:
         if one.rows:
             columns = ("measurement", "second is", "first", "second", "difference", f"{100 * one.level:.4g} % interval")
             table = plain_table(f"{one.second} beside {one.first}", columns, (), right=4)
-            check = ""
+            above = ""
             for row in one.rows:
-                if row.first.check != check:
-                    check = row.first.check
-                    table.add_row(Text(check, style="bold"))
+                if heading_of(row.first) != above:
+                    above = heading_of(row.first)
+                    table.add_row(Text(above, style="bold"))
                 table.add_row(*_row(row))
             parts += [table, Text(f"{reading(one)} * not paired.", style="dim"), ""]
         parts += [Text(f"note: {warning}", style="yellow") for warning in one.warnings]
@@ -39,10 +39,9 @@ def comparison_tables(comparisons: Sequence[Comparison]) -> RenderableType:
 
 
 def _row(row: Compared) -> list[Text]:
-    name = row.first.name + (f" · {row.first.group}" if row.first.group else "")
     said = row.verdict if row.p_value is not None else "–"
     return [
-        Text(f"  {name}{'' if row.paired else ' *'}"),
+        Text(f"  {name_below_heading(row.first)}{'' if row.paired else ' *'}"),
         Text(said, _COLOURS[row.verdict]),
         Text(number(row.first.value)),
         Text(number(row.second.value)),

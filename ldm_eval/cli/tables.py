@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "findings_table",
+    "heading_of",
     "interval_text",
+    "name_below_heading",
     "number",
     "plain_table",
     "results_document",
@@ -80,16 +82,31 @@ def _measurements(results: Results) -> Table:
     for record in results.checks:
         if not isinstance(record.outcome, Measured):
             continue
-        table.add_row(Text(record.check, style="bold"))
+        above = record.check
+        table.add_row(Text(above, style="bold"))
         for measurement in record.outcome.measurements:
+            if heading_of(measurement) != above:
+                above = heading_of(measurement)
+                table.add_row(Text(above, style="bold"))
             table.add_row(*_measurement_row(measurement))
     return table
 
 
+def heading_of(measurement: Measurement) -> str:
+    """``check``, or ``check @space`` for a further feature space, whose name would push a table's columns apart."""
+    space = measurement.name.partition("@")[2]
+    return f"{measurement.check} @{space}" if space else measurement.check
+
+
+def name_below_heading(measurement: Measurement) -> str:
+    """The measurement and its group, less what ``heading_of`` says already."""
+    name = measurement.name.partition("@")[0]
+    return f"{name} · {measurement.group}" if measurement.group else name
+
+
 def _measurement_row(measurement: Measurement) -> list[Text]:
-    name = measurement.name + (f" · {measurement.group}" if measurement.group else "")
     return [
-        Text(f"{_ARROWS[measurement.direction]} {name}"),
+        Text(f"{_ARROWS[measurement.direction]} {name_below_heading(measurement)}"),
         Text(number(measurement.value)),
         Text(interval_text(measurement.interval)),
         Text(f"{measurement.n}"),
