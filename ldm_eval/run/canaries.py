@@ -149,7 +149,7 @@ def read_canaries(text: str, data: ImageSet, trained_on: int) -> Canaries:
 def without_flips(identity: ModelIdentity) -> ModelIdentity:
     """As results show it: how many canaries there were, and not what the coins said.
 
-    Whoever knows the coins can seem to audit, so they stay in the checkpoint.
+    A card is for readers, and which of the images were trained on is nothing that all of them must be told.
     """
     record = identity.training
     if record is None or not record.canaries:

@@ -191,7 +191,7 @@ def train_model(
     if canaries is not None:
         progress.note(
             f"{settings.canaries} canaries: the coin included {int(canaries.included.sum())} and left out "
-            f"{int((~canaries.included).sum())}. The checkpoint remembers which: keep it from whom you audit against."
+            f"{int((~canaries.included).sum())}. The checkpoint remembers which."
         )
     with progress.stage("train", settings.steps):
         return spec.load().train(request, _Teller(progress, watch, settings.steps))
