@@ -66,9 +66,10 @@ def gradient_norms(
             x_t = add_noise(parts.schedule, state.expand_as(noise), noise, t)
             loss = (predict(parts.denoiser, parts.schedule, "epsilon", x_t, t) - noise).square().mean()
             gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-            rows.append([0.0 if one is None else float(one.norm()) for one in gradients])
-    norms: NDArray[np.float32] = torch.tensor(rows, dtype=torch.float32).numpy()
-    return norms
+            norms = [loss.new_zeros(()) if one is None else one.norm() for one in gradients]
+            rows.append(torch.stack(norms).detach().to("cpu", torch.float32))
+    found: NDArray[np.float32] = torch.stack(rows).numpy()
+    return found
 
 
 @contextmanager
