@@ -22,7 +22,7 @@ from scipy import linalg
 
 from ldm_eval.errors import DataError
 
-__all__ = ["Neighbours", "nearest"]
+__all__ = ["Neighbours", "nearest", "rescored"]
 
 Float = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -103,6 +103,21 @@ def nearest(
             if on_progress is not None:
                 on_progress(q_count * first + (start + len(some)) * len(block), q_count * n)
     return found
+
+
+def rescored(queries: NDArray[Any], index: NDArray[Any], proposed: Index, k: int) -> Neighbours:
+    """The ``k`` nearest of the rows that somebody else proposed, by distances as exact as those of ``nearest``.
+
+    Args:
+        queries: ``(Q, D)``.
+        index: ``(N, D)``, perhaps a memory map: only the proposed rows are read.
+        proposed: ``(Q, p)`` int64 rows of the index, p >= k, none twice in a row; negative where there is none.
+        k: 1 <= k <= p.
+    """
+    rows = np.maximum(proposed, 0)
+    exact = np.where(proposed < 0, np.inf, _rescore(queries, index, rows))
+    order = np.lexsort((rows, exact), axis=1)[:, :k]
+    return Neighbours(np.take_along_axis(exact, order, axis=1), np.take_along_axis(rows, order, axis=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureCopies"]
 
-_DEFAULTS = {"copy": 0.75, "review": 0.5, "identical": 0.995, "false_positives": 0.01, "max_overlap": 0.01}
+_DEFAULTS = {
+    "copy": 0.75,
+    "review": 0.5,
+    "identical": 0.995,
+    "false_positives": 0.01,
+    "max_overlap": 0.01,
+    "min_recall": 1.0,
+}
 _COPIER = "ldm_eval_privacy.feature_phantoms:feature_copier"
 
 
@@ -104,7 +111,7 @@ class FeatureCopies:
         flips = _mirrored(evidence)
         made = space.rows(evidence.features("samples"))
         flipped = None if flips is None else space.rows(flips["samples"])
-        judged = match(made, flipped, index, evidence.progress)
+        judged = match(made, flipped, index, evidence.progress, values["min_recall"])
         control = None
         if evidence.has("holdout"):
             fresh = space.rows(evidence.features("holdout"))
@@ -144,7 +151,8 @@ def _control(
 
     radius = np.sqrt(2 * max(0.0, 1 - values["identical"]) / holdout.shape[1])
     rows = find_duplicates(holdout, near=float(radius)).representatives
-    found = match(holdout[rows], None if mirrored is None else mirrored[rows], index, evidence.progress)
+    flipped = None if mirrored is None else mirrored[rows]
+    found = match(holdout[rows], flipped, index, evidence.progress, values["min_recall"])
     overlap, n = int((found.similarity >= values["identical"]).sum()), len(rows)
     if n - overlap < FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
         return (

@@ -102,23 +102,24 @@ def match(
     mirrored: NDArray[np.float32] | None,
     index: NDArray[np.float32],
     progress: Progress,
+    min_recall: float = 1.0,
 ) -> FeatureMatches:
     """The nearest row of ``index`` to each query or to its mirror image; all are rows of one FeatureSpace.
 
     Queries are mirrored, not the index: a sample that mirrors a training image is, mirrored, that image. It costs as
     many features as there are queries, leaves the index as it is, and serves a training set of which only features
-    are known.
+    are known. ``min_recall``: see ``neighbour_search.search``.
     """
     import numpy as np
 
-    from ldm_eval.stats.neighbours import nearest
+    from ldm_eval_privacy.neighbour_search import search
 
     passes = 1 if mirrored is None else 2
-    straight = nearest(queries, index, 1, on_progress=lambda done, total: progress(done, passes * total))
+    straight = search(queries, index, 1, lambda done, total: progress(done, passes * total), min_recall)
     distance, row = straight.distances[:, 0], straight.indices[:, 0]
     flipped = np.zeros(len(queries), dtype=bool)
     if mirrored is not None:
-        other = nearest(mirrored, index, 1, on_progress=lambda done, total: progress(total + done, passes * total))
+        other = search(mirrored, index, 1, lambda done, total: progress(total + done, passes * total), min_recall)
         flipped = other.distances[:, 0] < distance
         distance = np.where(flipped, other.distances[:, 0], distance)
         row = np.where(flipped, other.indices[:, 0], row)

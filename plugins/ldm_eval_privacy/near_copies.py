@@ -92,11 +92,11 @@ class NearCopies:
         arrays = comparable(sets, int(values["max_side"]))
         index = PixelIndex(arrays[1], values["grey_levels"], int(values["neighbours"]))
         rules = Rules(values["alpha"], values["threshold"], values["grey_levels"])
-        judged = rules.judge(index.match(arrays[0]))
+        judged = rules.judge(index.match(arrays[0], evidence.progress))
         control = None
         if holdout is not None:
             different = find_duplicates(arrays[2], near=values["grey_levels"]).representatives
-            seen = rules.judge(index.match(arrays[2][different]))
+            seen = rules.judge(index.match(arrays[2][different], evidence.progress))
             found = find_control(seen, values, evidence.rng("halves of the holdout"))
             if isinstance(found, str):
                 return Invalid(f"{found} {_what_was_seen(judged)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class PixelMatches:
 
 
 class PixelIndex:
-    """De-duplicated training images and their mirror images, searched exactly.
+    """De-duplicated training images, searched exactly for queries and for their mirror images.
 
     Args:
         training: ``(N, D...)`` images from ``comparable``, float32 or uint8.
@@ -45,37 +45,43 @@ class PixelIndex:
     """
 
     def __init__(self, training: NDArray[np.generic], grey_levels: float, neighbours: int) -> None:
-        import numpy as np
-
         from ldm_eval.stats.duplicates import find_duplicates
 
         self.duplicates: Duplicates = find_duplicates(training, near=grey_levels)
         self.neighbours = neighbours
-        unique = training[self.duplicates.representatives]
-        both = np.concatenate([unique, unique[..., ::-1]])
-        self._index = both.reshape(len(both), -1)
+        rows = self.duplicates.representatives
+        unique = training if len(rows) == len(training) else training[rows]
+        self._index = unique.reshape(len(unique), -1)
 
     @property
     def enough_for_ratio(self) -> bool:
         """True when there are more than ``neighbours`` different training images."""
         return self.duplicates.unique > self.neighbours
 
-    def match(self, queries: NDArray[np.generic]) -> PixelMatches:
-        """Find the nearest training image of each of ``queries (N, C, H, W)``."""
+    def match(
+        self, queries: NDArray[np.generic], on_progress: Callable[[int, int], None] | None = None
+    ) -> PixelMatches:
+        """Find the nearest training image of each of ``queries (N, C, H, W)``; ``on_progress`` as in ``nearest``."""
         import numpy as np
 
         from ldm_eval.stats.neighbours import nearest
 
         k = self.neighbours if self.enough_for_ratio else 1
-        found = nearest(queries.reshape(len(queries), -1), self._index, k)
-        first, mean = found.distances[:, 0], found.distances.mean(axis=1)
-        unique, row = self.duplicates.unique, found.indices[:, 0]
+        # A query is as far from a mirrored image as the mirrored query is from the image: the index is not doubled.
+        straight = nearest(queries.reshape(len(queries), -1), self._index, k, on_progress=on_progress)
+        flipped = queries[..., ::-1].reshape(len(queries), -1)
+        mirrored = nearest(flipped, self._index, k, on_progress=on_progress)
+        distances = np.concatenate([straight.distances, mirrored.distances], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(distances, order, axis=1)
+        row = np.take_along_axis(np.concatenate([straight.indices, mirrored.indices], axis=1), order, axis=1)[:, 0]
+        first, mean = found[:, 0], found.mean(axis=1)
         ratio = np.divide(first, mean, out=np.zeros_like(first), where=mean > 0) if self.enough_for_ratio else None
         return PixelMatches(
             difference=first / np.sqrt(self._index.shape[1]),
             ratio=ratio,
-            nearest=self.duplicates.representatives[row % unique],
-            mirrored=row >= unique,
+            nearest=self.duplicates.representatives[row],
+            mirrored=order[:, 0] >= k,
         )
 
 
