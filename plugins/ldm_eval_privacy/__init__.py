@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ldm_eval.api import CheckSpec, SuiteSpec
+from ldm_eval.api import CardSectionSpec, CheckSpec, SuiteSpec
 from ldm_eval.hooks import hookimpl
 
 
@@ -42,3 +42,11 @@ def ldm_eval_checks() -> list[CheckSpec]:
 def ldm_eval_suites() -> list[SuiteSpec]:
     """``privacy``: all of this family."""
     return [SuiteSpec("privacy", "Does the model reproduce or give away its training images?", ("privacy/*",))]
+
+
+@hookimpl
+def ldm_eval_card_sections() -> list[CardSectionSpec]:
+    """Plain answers for those who answer for data protection."""
+    from ldm_eval_privacy.card_section import TITLE, render
+
+    return [CardSectionSpec("data-protection", TITLE, render)]
