@@ -43,6 +43,7 @@ _K = 5
 _SHOWN = 100
 """Most classes whose numbers are reported one by one: of more, those with the largest excess."""
 _DRAWN = 40
+_NAMED = 3
 _UNIT = "squared feature distance"
 
 
@@ -232,7 +233,7 @@ def _worst(evidence: Evidence, name: str, outcome: _Outcome, repeats: str) -> li
     missing = worst_of([one.shortfall for one in short], [one.shortfall_interval for one in short])
     seen = sum(one.interval.low > 0 for one in excesses)
     lacking = sum(one.shortfall_interval.low > 0 for one in short)
-    left = f" {len(outcome.left_out)} classes are left out (see the table)." if outcome.left_out else ""
+    left = _left_out(outcome)
     sizes = f"{outcome.n} samples, and {outcome.n} real images, against the same {outcome.others} others of each class."
     return [
         _measurement(
@@ -254,6 +255,15 @@ def _worst(evidence: Evidence, name: str, outcome: _Outcome, repeats: str) -> li
             unit="share",
         ),
     ]
+
+
+def _left_out(outcome: _Outcome) -> str:
+    """A sentence on the classes that the worst was not picked from; a class that is never drawn is among them."""
+    if not outcome.left_out:
+        return ""
+    named = "; ".join(f"{one.name}, {one.reason}" for one in outcome.left_out[:_NAMED])
+    more = f" and {len(outcome.left_out) - _NAMED} more (see the table)" if len(outcome.left_out) > _NAMED else ""
+    return f" Left out: {named}{more}."
 
 
 def _about(outcome: _Outcome, worst: WorstOf) -> str:

@@ -107,7 +107,9 @@ def test_classes_that_cannot_be_compared_are_listed_with_the_reason() -> None:
         4: "no reference images of this class",
         5: "all its reference images have one and the same feature vector",
     }
-    assert "5 classes are left out" in measured(evidence)[WORST, None].note
+    note = measured(evidence)[WORST, None].note
+    assert "Left out: class 1, 10 samples, fewer than 30; class 2, 59 reference images" in note
+    assert "class 3, no samples of this class and 2 more (see the table)." in note
     assert all(None not in row for row in table(evidence).rows if not row[-1])
 
 
