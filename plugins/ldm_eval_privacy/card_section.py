@@ -92,8 +92,8 @@ _REPRODUCES = _Question(
             0.0,
             "Looked for by content, so that many cropped and recoloured copies count too: {value} ({span}) of its "
             "pictures match a training picture beyond what chance likeness explains.",
-            "Looked for by content, so that many cropped and recoloured copies count too: no more matches with training "
-            "pictures than among real pictures that it never saw (difference {value}, {span}).",
+            "Looked for by content, so that many cropped and recoloured copies count too: no more matches with "
+            "training pictures than among real pictures that it never saw (difference {value}, {span}).",
         ),
         _Source(
             "privacy/extraction",
