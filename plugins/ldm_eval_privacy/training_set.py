@@ -261,6 +261,8 @@ class _Report:
     def _missing(self, holdout: ImageSet | None) -> str:
         if holdout is None:
             return "There is no holdout set, so neither overlap nor the blind classifier was measured."
+        if not holdout.has_pixels:
+            return "The holdout came as features alone, so the two sets were not compared."
         if self.overlap is None:
             return "Training and holdout images have different sizes, so the two sets were not compared."
         if not self.blind:

@@ -163,3 +163,21 @@ def test_the_same_evidence_gives_the_same_answer_and_unknown_settings_are_refuse
 def test_the_codec_of_the_phantom_is_one():
     pixels = fresh(3)
     assert 0 < np.abs(as_jpeg(pixels, 90).astype(int) - pixels).mean() < 10
+
+
+def test_the_planted_duplicates_of_the_demo_are_named(tmp_path):
+    from ldm_eval_demo.portraits import load, planted
+
+    from ldm_eval.api import DataRef
+
+    training = load(DataRef("portraits"), "train")
+    given = PhantomEvidence("privacy/training_set", 0, images={"training": training}, private=tmp_path)
+    findings = run(given)
+    assert counts(findings)["different training images"] == 1448
+    assert table(findings, "multiplicities").rows == ((1, 1440, 1440), (20, 8, 160))
+    assert named(findings)["duplicated_share"].value == 0.1
+    found: dict[str, set[str]] = {}
+    with (tmp_path / "training_duplicates.csv").open() as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["group"], set()).add(row["image_id"])
+    assert sorted(map(sorted, found.values())) == sorted(map(sorted, planted()))
