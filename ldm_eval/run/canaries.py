@@ -107,21 +107,22 @@ def _single(data: ImageSet, order: NDArray[np.int64], count: int) -> NDArray[np.
     )
 
 
-def _reduced(data: ImageSet) -> NDArray[np.float32]:
-    """``(N, D) float32`` in grey levels of 8 bits: means of blocks, at most 32 by 32 of them and each channel.
+def _reduced(data: ImageSet) -> NDArray[np.uint8]:
+    """``(N, D) uint8``, grey levels of 8 bits: means of blocks, at most 32 by 32 of them and each channel.
 
-    Means of equal blocks are never farther apart (root mean square) than the images, so near duplicates stay near.
+    Means of equal blocks are never farther apart (root mean square) than the images, so near duplicates stay near (but
+    for the rounding); and they never take more memory than the images.
     """
     _, height, width = data.shape
     rows, columns = (np.linspace(0, side, min(side, _SIDE), endpoint=False).astype(int) for side in (height, width))
     sizes = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))
     scale = np.float32(255 / np.iinfo(data.pixels.dtype).max)
-    reduced = np.empty((len(data), data.shape[0] * sizes.size), dtype=np.float32)
+    reduced = np.empty((len(data), data.shape[0] * sizes.size), dtype=np.uint8)
     step = max(1, _BLOCK // int(np.prod(data.shape)))
     for start in range(0, len(data), step):
         block = np.asarray(data.pixels[start : start + step]).astype(np.float32)
         sums = np.add.reduceat(np.add.reduceat(block, rows, axis=2), columns, axis=3)
-        reduced[start : start + step] = (sums / sizes * scale).reshape(len(block), -1)
+        reduced[start : start + step] = np.rint(sums / sizes * scale).reshape(len(block), -1)
     return reduced
 
 

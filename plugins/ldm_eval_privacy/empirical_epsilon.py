@@ -68,6 +68,7 @@ class EmpiricalEpsilon:
     question: ClassVar[str] = "How much does the training give away of one image, at the least?"
     settings: ClassVar[tuple[str, ...]] = tuple(_DEFAULTS)
     planning: ClassVar[Mapping[str, Planning]] = {
+        "empirical_epsilon": Planning("mean", "canaries", None, CANARY_LOSS.max_images, {"fewest": FEWEST}),
         "canary_guess_accuracy": Planning(
             "proportion",
             "canaries",

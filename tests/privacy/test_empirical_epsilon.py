@@ -190,4 +190,5 @@ def test_its_specification_is_complete():
     spec = CheckSpec.of(EmpiricalEpsilon)
     assert spec.settings == ("delta", "guess_share")
     assert spec.needs.roles == ("canaries",)
-    assert set(spec.planning) == {"canary_guess_accuracy", "canary_auc"}
+    assert set(spec.planning) == {"empirical_epsilon", "canary_guess_accuracy", "canary_auc"}
+    assert {one.images for one in spec.planning.values()} == {"canaries"}
