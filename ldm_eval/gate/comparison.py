@@ -26,6 +26,7 @@ Verdict = Literal["better", "worse", "not shown", "neither"]
 
 MOVER = "square-and-add of the two intervals"
 _FINISHED = "finished-images"
+_SIZES = frozenset({"n", "real_n", "other_real_n", "against_n"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +183,12 @@ def compare(first: Side, second: Side, across: Collection[str] = (), level: floa
     only = [one for key, one in theirs.items() if key not in mine]
     refused += [Refused(m.check, m.name, m.group, f"only {second.label} has it") for m in only]
     return Comparison(
-        first.label, second.label, level, _judged(rows, level), tuple(refused), _warnings(first.results, second.results)
+        first.label,
+        second.label,
+        level,
+        _judged(rows, level),
+        tuple(refused),
+        (*_about_sizes(across), *_warnings(first.results, second.results)),
     )
 
 
@@ -289,6 +295,17 @@ def _p_value(row: Compared, level: float) -> float:
     if arm <= 0:
         return 0.0
     return float(2 * ndtr(-abs(row.difference) / arm * ndtri(0.5 + level / 2)))
+
+
+def _about_sizes(across: Collection[str]) -> tuple[str, ...]:
+    """A warning where numbers of different n are compared: many measures change with n for one and the same model."""
+    if not _SIZES & {*across}:
+        return ()
+    return (
+        "Numbers of different n are compared. Fréchet and sliced distances, Inception and Vendi scores, precision, recall "
+        "and coverage, and published MMD change with n alone; read the excess over the floor, the limit at infinite n "
+        "and the unbiased kernel distances.",
+    )
 
 
 def _warnings(first: Results, second: Results) -> tuple[str, ...]:

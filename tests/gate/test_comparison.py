@@ -134,6 +134,14 @@ def test_versions_and_equal_models_are_told(results, measurement) -> None:
     assert any("0.1.0 and 9" in one for one in warnings)
 
 
+def test_numbers_of_different_n_are_compared_only_when_asked_and_with_a_warning(results, measurement) -> None:
+    sides = [side(results, measurement(signature={"n": n})) for n in (100, 400)]
+    assert "n is 100 and 400" in compare(*sides).refused[0].reason
+    found = compare(*sides, across=("n",))
+    assert len(found.rows) == 1
+    assert any("change with n alone" in one for one in found.warnings)
+
+
 def finished(results, measurement, folder, **changes):
     folder.mkdir()
     path = contributions_path(folder / "contributions", CHECK)
