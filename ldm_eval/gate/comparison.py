@@ -302,9 +302,9 @@ def _about_sizes(across: Collection[str]) -> tuple[str, ...]:
     if not _SIZES & {*across}:
         return ()
     return (
-        "Numbers of different n are compared. Fréchet and sliced distances, Inception and Vendi scores, precision, recall "
-        "and coverage, and published MMD change with n alone; read the excess over the floor, the limit at infinite n "
-        "and the unbiased kernel distances.",
+        "Numbers of different n are compared. Fréchet and sliced distances, Inception and Vendi scores, precision, "
+        "recall, coverage and published MMD change with n alone; read the excess over the floor, the limit at infinite "
+        "n and the unbiased kernel distances.",
     )
 
 
