@@ -39,6 +39,7 @@ class _Source:
         seen: The sentence then, with ``{value}``, ``{span}``, ``{most}`` and ``{n}``.
         unseen: The sentence otherwise.
         decides: False for what is told without answering the question.
+        expected: False for what is not missed where it was not measured (opt-in checks, one extractor alone).
     """
 
     check: str
@@ -48,6 +49,7 @@ class _Source:
     seen: str
     unseen: str = ""
     decides: bool = True
+    expected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ _REPRODUCES = _Question(
             "pictures match a training picture beyond what chance likeness explains.",
             "Looked for by content, so that many cropped and recoloured copies count too: no more matches with "
             "training pictures than among real pictures that it never saw (difference {value}, {span}).",
+        ),
+        _Source(
+            "privacy/feature_copies",
+            "sscd_copy_rate",
+            "",
+            None,
+            "By the published rule of a program made for finding copies, {value} ({span}) of {n} generated pictures "
+            "copy a training picture. That rule errs on plain pictures, so it does not decide.",
+            decides=False,
+            expected=False,
         ),
         _Source(
             "privacy/extraction",
@@ -162,6 +174,15 @@ _TELLS = _Question(
             _PICKS.replace("{who}", "somebody who has the model and the captions"),
         ),
         _Source(
+            "privacy/gradient_attack",
+            "gradient_attack_auc",
+            "recognising a training picture by how it would change the model",
+            0.5,
+            _PICKS.replace("{who}", "somebody who can go on training the model"),
+            _PICKS.replace("{who}", "somebody who can go on training the model"),
+            expected=False,
+        ),
+        _Source(
             "privacy/dataset_inference",
             "dataset_membership_gap",
             "whether the owner of many pictures can show that they were used",
@@ -194,6 +215,16 @@ _GROUPS = _Question(
             "its pictures ({span}). Which group it is stands among the measurements above.",
             "No group's training pictures come out more often than the others' (largest difference {value}, {span}).",
         ),
+        _Source(
+            "privacy/group_exposure",
+            "exposure_gap",
+            "whether the use of some groups' pictures is easier to tell than that of others'",
+            0.0,
+            "Training pictures of one group are easier to tell from pictures that were not used: right in {value} "
+            "({span}) more of cases than for the others.",
+            "No group's training pictures are easier to tell from pictures that were not used than the others' "
+            "(largest difference {value} of cases, {span}).",
+        ),
     ),
 )
 
@@ -212,7 +243,7 @@ def render(results: JsonObject) -> str:
     status = {str(item["check"]): str(item["status"]) for item in results["outcomes"]}
     if not any(check.startswith("privacy/") for check in status):
         return ""
-    found = {(m["check"], m["name"]): m for m in results["measurements"] if m["group"] is None}
+    found = _by_name(results)
     sources = [source for question in (_REPRODUCES, _TELLS, _GROUPS) for source in question.sources if source.decides]
     tests = sum(_state(source, status, found) in ("seen", "unseen") for source in sources)
     return "\n\n".join(
@@ -225,6 +256,15 @@ def render(results: JsonObject) -> str:
             _block("What could this evaluation not have seen?", "", blind_spots(results, found, tests)),
         ]
     )
+
+
+def _by_name(results: JsonObject) -> Found:
+    """Measurements of all pictures; one of a further extractor stands in where the first has none of that name."""
+    overall = [m for m in results["measurements"] if m["group"] is None]
+    found = {(m["check"], m["name"]): m for m in overall}
+    for m in sorted(overall, key=lambda m: str(m["name"])):
+        found.setdefault((m["check"], str(m["name"]).partition("@")[0]), m)
+    return found
 
 
 def _answer(question: _Question, status: Mapping[str, str], found: Found) -> str:
@@ -294,7 +334,7 @@ def _gaps(states: Mapping[_Source, State]) -> list[str]:
     """One line for each reason that sources gave no number."""
     named: dict[State, list[str]] = {"invalid": [], "crashed": [], "missing": []}
     for source, state in states.items():
-        if state in named and source.about:
+        if state in named and source.about and (source.expected or state != "missing"):
             named[state].append(source.about)
     said: dict[State, str] = {
         "invalid": "Cannot be said, because the pictures given for it do not allow the test (the reason is under *Not "

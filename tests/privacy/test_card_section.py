@@ -76,6 +76,7 @@ ALL = (
     "extraction",
     "feature_copies",
     "group_leakage",
+    "group_exposure",
     "membership_loss",
     "membership_attacks",
     "caption_likelihood",
@@ -100,6 +101,9 @@ def leaking():
         number("empirical_epsilon", "canary_guess_accuracy", 0.88, 0.81, 0.93, 120),
         number("training_set", "duplicated_share", 0.1, 0.1, 0.1, 1600),
         number("group_leakage", "reproduction_gap", 0.21, 0.12, 0.3, 800),
+        number("group_exposure", "exposure_gap", 0.1, 0.02, 0.19, 256),
+        number("gradient_attack", "gradient_attack_auc", 1.0, 0.984, 1.0, 256),
+        number("feature_copies", "sscd_copy_rate@sscd", 0.12, 0.1, 0.142),
     ]
     return document(dict.fromkeys(ALL, "measured"), found, {"training_set": counts(1600, 1448, 20)})
 
