@@ -9,6 +9,7 @@ from ldm_eval.hooks import hookimpl
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """Copies of training images, membership inference, dataset inference, and the audit by canaries."""
+    from ldm_eval_privacy.caption_likelihood import CaptionLikelihood
     from ldm_eval_privacy.data_copying import DataCopying
     from ldm_eval_privacy.dataset_inference import DatasetInference
     from ldm_eval_privacy.empirical_epsilon import EmpiricalEpsilon
@@ -20,6 +21,7 @@ def ldm_eval_checks() -> list[CheckSpec]:
     from ldm_eval_privacy.membership_attacks import MembershipAttacks
     from ldm_eval_privacy.membership_loss import MembershipLoss
     from ldm_eval_privacy.near_copies import NearCopies
+    from ldm_eval_privacy.prompt_screen import PromptScreen
     from ldm_eval_privacy.training_set import TrainingSet
 
     return [
@@ -35,6 +37,8 @@ def ldm_eval_checks() -> list[CheckSpec]:
         CheckSpec.of(DatasetInference),
         CheckSpec.of(GradientAttack),
         CheckSpec.of(EmpiricalEpsilon),
+        CheckSpec.of(CaptionLikelihood),
+        CheckSpec.of(PromptScreen),
     ]
 
 

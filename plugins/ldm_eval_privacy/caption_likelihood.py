@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ldm_eval.api import (
     Alarm,
@@ -22,7 +22,6 @@ from ldm_eval.api import (
     Role,
     SignatureValue,
 )
-from ldm_eval_privacy.blind import BlindResult
 from ldm_eval_privacy.caption_attack import FALSE_POSITIVE_RATE, CaptionAttack, Judged, attack, control
 from ldm_eval_privacy.caption_scores import CAPTION_LOSSES, SHUFFLED_CAPTION_LOSSES
 from ldm_eval_privacy.caption_words import CAPTIONS_LOST, judge_captions
@@ -37,6 +36,9 @@ from ldm_eval_privacy.membership_premise import (
 )
 from ldm_eval_privacy.roc_series import guessing, roc_series
 from ldm_eval_privacy.settings import positive_settings
+
+if TYPE_CHECKING:
+    from ldm_eval_privacy.blind import BlindResult
 
 __all__ = ["CaptionLikelihood"]
 

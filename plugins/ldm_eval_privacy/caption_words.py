@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ldm_eval_privacy.blind import BlindResult, BlindView, judge_blindly
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ldm_eval_privacy.blind import BlindResult
 
 __all__ = ["CAPTIONS_LOST", "judge_captions", "same_caption"]
 
@@ -38,6 +38,8 @@ def judge_captions(
     that at least three captions use. Beside them stand the number of words and letters, and the shares of capitals,
     digits and punctuation.
     """
+    from ldm_eval_privacy.blind import BlindView, judge_blindly
+
     used = Counter(word for caption in (*learn_members, *learn_others) for word in set(_words(caption)))
     ranked = sorted(used, key=lambda word: (-used[word], word))
     vocabulary = {word: at for at, word in enumerate(word for word in ranked[:_WORDS] if used[word] >= _FEWEST_USES)}
