@@ -168,7 +168,7 @@ def _text(text: str, keep: str = "") -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    return _text("\n".join(textwrap.wrap(plain(text), width)[:3]), keep="\n")
+    return _text("\n".join(textwrap.wrap(plain(text), width, break_on_hyphens=False)[:3]), keep="\n")
 
 
 def _colour(index: int) -> str:
@@ -277,7 +277,7 @@ def _finish(axes: Axes, figure: Figure) -> None:
     _scale(axes, "y", figure.log_y, every_y)
     if figure.kind in ("lines", "histogram"):
         _scale(axes, "x", figure.log_x, [float(x) for series in figure.series for x in series.x])
-    axes.set_title(_wrapped(figure.title, 58))
+    axes.set_title(_wrapped(figure.title, 64))
     axes.set_xlabel(_wrapped(figure.x_label, 90))
     axes.set_ylabel(_wrapped(figure.y_label, 40))
     handles, labels = axes.get_legend_handles_labels()
