@@ -127,6 +127,17 @@ _REPRODUCES = _Question(
             "{span}).",
             decides=False,
         ),
+        _Source(
+            "privacy/prompt_screen",
+            "flagged_prompt_excess",
+            "captions that the model follows as if it knew one picture by heart",
+            0.0,
+            "{value} ({span}) of the captions of training pictures pull the model towards one picture, beyond what "
+            "captions do that it never saw. These are the ones to look at.",
+            "Captions of training pictures pull the model towards one picture no more often than captions that it "
+            "never saw (difference {value}, {span}).",
+            decides=False,
+        ),
     ),
 )
 

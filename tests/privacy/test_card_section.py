@@ -80,6 +80,7 @@ ALL = (
     "membership_loss",
     "membership_attacks",
     "caption_likelihood",
+    "prompt_screen",
     "dataset_inference",
     "empirical_epsilon",
 )
@@ -104,6 +105,7 @@ def leaking():
         number("group_exposure", "exposure_gap", 0.1, 0.02, 0.19, 256),
         number("gradient_attack", "gradient_attack_auc", 1.0, 0.984, 1.0, 256),
         number("feature_copies", "sscd_copy_rate@sscd", 0.12, 0.1, 0.142),
+        number("prompt_screen", "flagged_prompt_excess", 0.08, 0.05, 0.11, 240),
     ]
     return document(dict.fromkeys(ALL, "measured"), found, {"training_set": counts(1600, 1448, 20)})
 
