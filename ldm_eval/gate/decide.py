@@ -18,6 +18,9 @@ from ldm_eval.store.results import Results
 
 __all__ = ["Bounds", "bounds", "decide", "n_to_settle"]
 
+_NAMED = 6
+"""Measurements that are named where the one that a rule asks for is not among them."""
+
 LARGEST_N = 10**9
 """Above this many images no n is promised: the point sits on the limit for all that anybody can measure."""
 
@@ -163,8 +166,12 @@ def _judge_measured(rule: Rule, outcome: Measured) -> RuleResult:
 
 def _absent_measurement(rule: Rule, outcome: Measured, named: list[Measurement]) -> str:
     if not named:
-        hint = did_you_mean(rule.measurement, [m.name for m in outcome.measurements])
-        return f"The check ran but did not report '{rule.measurement}'.{hint}"
+        names = list(dict.fromkeys(m.name for m in outcome.measurements))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        reported = f" It reported {', '.join(names[:_NAMED])}{more}." if names else ""
+        return (
+            f"The check ran but did not report '{rule.measurement}'.{reported}{did_you_mean(rule.measurement, names)}"
+        )
     groups = sorted(m.group or "(all images)" for m in named)
     wanted = f"the group '{rule.group}'" if rule.group is not None else "all images together"
     return f"'{rule.measurement}' was not reported for {wanted}; it was for {', '.join(groups)}."

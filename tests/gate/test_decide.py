@@ -121,6 +121,16 @@ def test_a_group_is_matched_exactly(measurement: MakeMeasurement, results: MakeR
     assert only(decide(found, policy(AT_MOST, group="c"), TODAY)).status == "not_run"
 
 
+def test_a_measurement_of_another_name_is_answered_by_the_names_there_are(
+    measurement: MakeMeasurement, results: MakeResults
+) -> None:
+    found = results(*(measurement(name=f"distance_{i}") for i in range(8)))
+    (absent,) = decide(found, policy(AT_MOST), TODAY).rules
+    assert absent.status == "not_run"
+    assert "It reported distance_0, distance_1" in absent.reason
+    assert absent.reason.endswith("distance_5 and 2 more.")
+
+
 def test_the_same_name_twice_is_an_error(measurement: MakeMeasurement, results: MakeResults) -> None:
     found = results(measurement(0.4, 0.3, 0.45), measurement(0.9, 0.8, 0.95))
     assert decide(found, policy(AT_MOST), TODAY).exit_code == 4
