@@ -249,11 +249,15 @@ class _Report:
 
     def _exact_note(self, found: Reproduced, n: int, of: int) -> str:
         samples, training = self.evidence.images("samples"), self.evidence.images("training")
+        from ldm_eval.stats.proportions import detectable_share
+
         written = _write(self.evidence, found, samples, training)
         k, times = found.exact.different, found.exact.counts
+        able = f"An image that {detectable_share(n):.2%} of samples show would have been seen with probability 0.95."
         return (
             f"Primary. {k} of {of} different training images are shown by {int(times.sum())} of {n} samples, to "
-            f"{self.values['grey_levels']:g} grey levels, mirrored or not; one by {int(times.max())} of them. {written}"
+            f"{self.values['grey_levels']:g} grey levels, mirrored or not; one by {int(times.max())} of them. "
+            f"{written or able}"
         )
 
     def _near_note(self, found: Reproduced) -> str:

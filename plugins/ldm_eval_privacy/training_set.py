@@ -182,6 +182,8 @@ class _Report:
 
     def _best_view(self) -> Measurement:
         """The largest AUC of all views; Bonferroni's intervals hold together, so their largest bounds hold it."""
+        from ldm_eval.stats.roc import detectable_auc
+
         found = max(self.blind, key=lambda one: one.auc.interval.low)
         bounds = [one.auc.interval for one in self.blind]
         level = 1 - len(bounds) * (1 - bounds[0].level)
@@ -190,7 +192,11 @@ class _Report:
         if interval.low > 0.5:
             says = f"From {found.name} alone members are told from non-members: no membership result of this run holds."
         else:
-            says = "No view tells members from non-members."
+            smallest = detectable_auc(found.auc.positives, found.auc.negatives, found.auc.interval.level)
+            says = (
+                "No view tells members from non-members. The smallest AUC that one could have seen (with probability "
+                f"0.95) is {smallest:.2f}."
+            )
         return self._measurement(
             "blind_auc",
             max(one.auc.value for one in self.blind),

@@ -53,6 +53,7 @@ def test_the_holdout_given_out_image_by_image_extracts_nothing_and_repeats_nothi
         assert not ALARM.raised_by(found["extracted_share"])
         assert found["extracted_share"].value == 0
         assert found["repetition_rate"].value == 0
+        assert "0.75% of samples show would have been seen" in found["extracted_share"].note
         assert found["extractable_images"].value == found["extractable_images"].interval.low == 0
         assert found["extractable_images"].interval.high == 400
 

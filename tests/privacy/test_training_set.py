@@ -48,6 +48,7 @@ def test_members_as_png_and_others_as_jpeg_are_caught_and_one_law_is_left_alone(
     assert all(alarm.raised_by(named(run(two_sets(seed, quality=90)))["blind_auc"]) for seed in range(10))
     seeds = 60
     found = [named(run(two_sets(seed)))["blind_auc"] for seed in range(seeds)]
+    assert "The smallest AUC" in found[0].note
     assert sum(alarm.raised_by(one) for one in found) <= binom.ppf(0.999, seeds, 0.025)
     assert sum(one.interval.low <= 0.5 <= one.interval.high for one in found) >= binom.ppf(0.001, seeds, 0.95)
 
