@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ldm_eval.hooks.catalogue import Catalogue
+from ldm_eval.run.config import RunConfig
 from ldm_eval.run.embed import mirrored
 from ldm_eval.run.pipeline import FinishedRun
+from ldm_eval.run.progress import SilentProgress
+from ldm_eval.run.reference import make_reference
 from ldm_eval.testing.evidence import image_set
 
 Run = Callable[..., FinishedRun]
@@ -54,6 +58,16 @@ def test_an_optional_set_is_mirrored_when_it_is_there(go: Run, tmp_path: Path) -
     real = tmp_path / "real.npz"
     np.savez(real, arr_0=np.zeros((7, 4, 4, 1), dtype=np.uint8))
     assert values(go(holdout=str(real)))["holdout"] == 7.0
+
+
+def test_a_set_that_came_as_features_alone_has_no_mirrored_ones(
+    go: Run, configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    real, alone = tmp_path / "real.npz", tmp_path / "alone.npz"
+    np.savez(real, arr_0=np.zeros((7, 4, 4, 1), dtype=np.uint8))
+    config = configure(extractor="sides", plugin="mirrored_plugin", cache_dir=str(tmp_path / "cache"))
+    make_reference(str(real), alone, config, Catalogue.discover((), ("mirrored_plugin",)), SilentProgress())
+    assert values(go(holdout=str(alone))) == {"gap": 40.0, "holdout": -1.0}
 
 
 def test_a_mirrored_set_has_a_digest_of_its_own_and_mirrors_back() -> None:
