@@ -136,9 +136,9 @@ def test_other_settings_in_the_same_folder_are_refused_with_the_difference(run_o
 
 
 def test_all_cores_of_another_machine_are_other_settings(run_once: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "_threads", lambda config: config.threads or 2)
+    monkeypatch.setattr(preparing, "thread_count", lambda wanted: wanted or 2)
     run_once(threads=0)
-    monkeypatch.setattr(preparing, "_threads", lambda config: config.threads or 1)
+    monkeypatch.setattr(preparing, "thread_count", lambda wanted: wanted or 1)
     with pytest.raises(ConfigError, match=r"machine.threads: was 2, is now 1"):
         run_once(threads=0)
     run_once(threads=2)
