@@ -127,7 +127,7 @@ def _pairs_within(views: list[NDArray[Any]], radius: float) -> tuple[Index, Inde
             open_rows = open_rows[again]
             if k >= _CROWD:
                 break
-            k = min(2 * k, len(points))
+            k = min(_CROWD, len(points))
         crowded.append(open_rows)
     return np.concatenate(left), np.concatenate(right), crowded
 
