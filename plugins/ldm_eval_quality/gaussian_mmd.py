@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ldm_eval.api import (
     Alarm,
@@ -30,20 +29,18 @@ from ldm_eval.stats.kernels import (
     GaussianKernel,
     KernelDistance,
     kernel_distance,
-    kernel_permutation_p_value,
     unit_rows,
 )
-from ldm_eval.stats.resampling import disjoint_parts, subset
+from ldm_eval.stats.resampling import disjoint_parts
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import mean_discrepancy_name
+from ldm_eval_quality.permutations import NOTE, p_value_of_no_difference
 
 __all__ = ["GaussianMmdCheck"]
 
 _KERNEL = GaussianKernel(10.0)
 _SCALE = 1000.0
 _UNIT = "1000 x squared maximum mean discrepancy"
-_PERMUTATIONS = 499
-_PERMUTED_ROWS = 1000
 _FACTORY = "ldm_eval_quality.direction_phantom:directions"
 
 
@@ -127,15 +124,7 @@ def _distances(evidence: Evidence) -> _Distances:
     size = min(len(samples), len(reference) // 2)
     first = disjoint_parts(len(reference), size, evidence.rng("parts of the reference")).first
     floor = kernel_distance(reference[first], np.delete(reference, first, axis=0), kernel=_KERNEL)
-    return _Distances(found, floor, _p_value(evidence, samples, reference))
-
-
-def _p_value(evidence: Evidence, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Permutation p-value on at most 1,000 images of each set: near the null the interval's normal shape is wrong."""
-    rng = evidence.rng("permutations")
-    x = samples[subset(len(samples), _PERMUTED_ROWS, rng)]
-    y = reference[subset(len(reference), _PERMUTED_ROWS, rng)]
-    return kernel_permutation_p_value(x, y, permutations=_PERMUTATIONS, rng=rng, kernel=_KERNEL)
+    return _Distances(found, floor, p_value_of_no_difference(evidence, samples, reference, _KERNEL))
 
 
 def _scaled(value: float, distance: KernelDistance, smallest: float | None = None) -> Interval:
@@ -212,10 +201,7 @@ def _table(name: str, distances: _Distances) -> Table:
             for label, (one, p) in rows.items()
             for interval in (_scaled(one.value, one),)
         ),
-        note=(
-            f"p-value: {_PERMUTATIONS} exchanges of at most {_PERMUTED_ROWS} images of each set. Unbiased values of "
-            "different sizes compare, and may be negative; published ones do not."
-        ),
+        note=(f"{NOTE} Unbiased values of different sizes compare, and may be negative; published ones do not."),
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ldm_eval.api import (
     Alarm,
@@ -24,16 +23,15 @@ from ldm_eval.api import (
     Series,
     Table,
 )
-from ldm_eval.stats.kernels import CUBIC, KernelDistance, kernel_distance, kernel_permutation_p_value
-from ldm_eval.stats.resampling import disjoint_parts, subset
+from ldm_eval.stats.kernels import CUBIC, KernelDistance, kernel_distance
+from ldm_eval.stats.resampling import disjoint_parts
 from ldm_eval_quality.feature_sets import MINIMUM, companions, refusal, repeats_note, usable_features
 from ldm_eval_quality.naming import kernel_name
+from ldm_eval_quality.permutations import NOTE, p_value_of_no_difference
 
 __all__ = ["KernelDistanceCheck"]
 
 _UNIT = "squared maximum mean discrepancy"
-_PERMUTATIONS = 499
-_PERMUTED_ROWS = 1000
 _FACTORY = "ldm_eval_quality.phantoms:gaussian"
 _SIZES: Mapping[str, int | float | str] = {"check": "quality/kernel_distance", "dimension": 16, "n": 400, "m": 400}
 
@@ -79,21 +77,13 @@ class KernelDistanceCheck:
         for role in companions(evidence):
             if evidence.images(role).digest != digest:
                 found[role] = kernel_distance(samples, usable_features(evidence, role))
-        p_value = _p_value(evidence, samples, reference)
+        p_value = p_value_of_no_difference(evidence, samples, reference)
         findings: list[Finding] = []
         for role, distance in found.items():
             called = name if role == "reference" else f"{name}_to_{role}"
             findings.append(_measurement(evidence, called, role, distance, floor, p_value))
             evidence.keep_contributions(called, {"samples": distance.influence_x, role: distance.influence_y})
         return [*findings, _table(name, found, floor, p_value), _figure(name, found, floor)]
-
-
-def _p_value(evidence: Evidence, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Permutation p-value on at most 1,000 images of each set: near the null the interval's normal shape is wrong."""
-    rng = evidence.rng("permutations")
-    x = samples[subset(len(samples), _PERMUTED_ROWS, rng)]
-    y = reference[subset(len(reference), _PERMUTED_ROWS, rng)]
-    return kernel_permutation_p_value(x, y, permutations=_PERMUTATIONS, rng=rng)
 
 
 def _measurement(
@@ -133,10 +123,7 @@ def _table(name: str, found: Mapping[Role, KernelDistance], floor: KernelDistanc
         rows=tuple(
             (label, one.n, one.m, one.value, one.interval.low, one.interval.high, p) for label, (one, p) in rows.items()
         ),
-        note=(
-            f"p-value: {_PERMUTATIONS} exchanges of at most {_PERMUTED_ROWS} images of each set. The estimate is "
-            "unbiased, so rows of different sizes compare; it may be negative."
-        ),
+        note=(f"{NOTE} The estimate is unbiased, so rows of different sizes compare; it may be negative."),
     )
 
 
