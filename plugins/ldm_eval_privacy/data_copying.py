@@ -19,6 +19,7 @@ from ldm_eval.api import (
     Planning,
     SignatureValue,
 )
+from ldm_eval_privacy.feature_space import usable_features
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class DataCopying:
             ConfigError: for a setting this check does not have.
         """
         values = positive_settings(self.id, _DEFAULTS, evidence.parameters)
-        samples, training = evidence.features("samples"), evidence.features("training")
+        samples, training = usable_features(evidence, "samples"), usable_features(evidence, "training")
         if len(training) < _MINIMUM:
             return NotApplicable(f"At least {_MINIMUM} training images are needed; there are {len(training)}.")
         found: list[Finding] = []
@@ -87,7 +88,7 @@ def _copying(
 ) -> Measurement | None:
     from ldm_eval.stats.data_copying import copying_test, partition
 
-    holdout, fewest = evidence.features("holdout"), int(values["fewest"])
+    holdout, fewest = usable_features(evidence, "holdout"), int(values["fewest"])
     cells = max(1, min(int(values["cells"]), min(len(samples), len(training), len(holdout)) // (2 * fewest)))
     centres = partition(training, cells, evidence.rng("cells"))
     found = copying_test(training, holdout, samples, centres, fewest, on_progress=evidence.progress)

@@ -25,7 +25,14 @@ from ldm_eval.api import (
 )
 from ldm_eval_privacy.copy_evidence import CopyPair, write_pairs
 from ldm_eval_privacy.copy_rules import FEWEST_CONTROLS
-from ldm_eval_privacy.feature_space import COPY_DETECTOR, FeatureMatches, fit_space, match
+from ldm_eval_privacy.feature_space import (
+    COPY_DETECTOR,
+    FeatureMatches,
+    fit_space,
+    match,
+    mirrored_features,
+    usable_features,
+)
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
@@ -105,16 +112,16 @@ class FeatureCopies:
             StoreError: when the private evidence cannot be written.
         """
         values = positive_settings(self.id, _DEFAULTS, evidence.parameters)
-        training = evidence.features("training")
+        training = usable_features(evidence, "training")
         space = fit_space(training, evidence.extractor().name, evidence.rng("rows that the space is fitted on"))
         index = space.rows(training)
         flips = _mirrored(evidence)
-        made = space.rows(evidence.features("samples"))
+        made = space.rows(usable_features(evidence, "samples"))
         flipped = None if flips is None else space.rows(flips["samples"])
         judged = match(made, flipped, index, evidence.progress, values["min_recall"])
         control = None
         if evidence.has("holdout"):
-            fresh = space.rows(evidence.features("holdout"))
+            fresh = space.rows(usable_features(evidence, "holdout"))
             other = None if flips is None else space.rows(flips["holdout"])
             found = _control(evidence, values, fresh, other, index)
             if isinstance(found, str):
@@ -126,12 +133,12 @@ class FeatureCopies:
 
 def _mirrored(evidence: Evidence) -> dict[str, NDArray[np.float32]] | None:
     """Features of mirrored samples and holdout images, or None: what is done to one is done to the other."""
-    samples = evidence.mirrored_features("samples")
+    samples = mirrored_features(evidence, "samples")
     if samples is None:
         return None
     if not evidence.has("holdout"):
         return {"samples": samples}
-    holdout = evidence.mirrored_features("holdout")
+    holdout = mirrored_features(evidence, "holdout")
     return None if holdout is None else {"samples": samples, "holdout": holdout}
 
 

@@ -7,11 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ldm_eval.api import Evidence, Role
+from ldm_eval.errors import EvidenceError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["COPY_DETECTOR", "FeatureMatches", "FeatureSpace", "fit_space", "match"]
+__all__ = [
+    "COPY_DETECTOR",
+    "FeatureMatches",
+    "FeatureSpace",
+    "fit_space",
+    "match",
+    "mirrored_features",
+    "usable_features",
+]
 
 COPY_DETECTOR = "sscd"
 """The extractor whose cosines have published thresholds."""
@@ -69,6 +80,36 @@ class FeatureMatches:
     similarity: NDArray[np.float64]
     nearest: NDArray[np.int64]
     mirrored: NDArray[np.bool_]
+
+
+def usable_features(evidence: Evidence, role: Role) -> NDArray[np.float32]:
+    """The features of a role.
+
+    Raises:
+        EvidenceError: naming the images whose features are not finite.
+    """
+    features = evidence.features(role)
+    _refuse(evidence, features, role)
+    return features
+
+
+def mirrored_features(evidence: Evidence, role: Role) -> NDArray[np.float32] | None:
+    """The features of the mirrored images of a role, None where only features are known; raises as above."""
+    features = evidence.mirrored_features(role)
+    if features is not None:
+        _refuse(evidence, features, f"mirrored {role}")
+    return features
+
+
+def _refuse(evidence: Evidence, features: NDArray[np.float32], what: str) -> None:
+    from ldm_eval.stats.feature_sets import LARGEST, rows_not_finite
+
+    bad = rows_not_finite(features)
+    if len(bad):
+        raise EvidenceError(
+            f"{len(bad)} of {len(features)} feature vectors of the {what} set are not finite or beyond {LARGEST:g} "
+            f"(first: image {bad[0]}); look at these images and at the extractor '{evidence.extractor().name}'."
+        )
 
 
 def fit_space(training: NDArray[Any], extractor: str, rng: np.random.Generator) -> FeatureSpace:

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import binom
 
 from ldm_eval.api import ExtractorInfo, Figure, Invalid, Measurement, Table
-from ldm_eval.errors import ConfigError
+from ldm_eval.errors import ConfigError, EvidenceError
 from ldm_eval.testing.evidence import PhantomEvidence, image_set
 
 SSCD = ExtractorInfo("sscd", "1" * 64, 64, None, "none", "MIT")
@@ -218,6 +218,14 @@ def test_matches_are_those_of_brute_force_and_equal_rows_have_cosine_one():
     alone = match(queries, None, index, lambda done, total: None)
     np.testing.assert_allclose(alone.similarity, cosines.max(axis=1), atol=1e-6)
     np.testing.assert_array_equal(alone.nearest, cosines.argmax(axis=1))
+
+
+@pytest.mark.parametrize("role", ["samples", "training", "holdout"])
+def test_features_that_are_not_finite_are_refused_by_name(role):
+    base = feature_copier(0)
+    base._features[role][7, 3] = np.nan
+    with pytest.raises(EvidenceError, match=rf"1 of 400 feature vectors of the {role} set.*image 7"):
+        run(base)
 
 
 def test_a_training_set_of_one_image_has_a_space():
