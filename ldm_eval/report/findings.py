@@ -167,4 +167,5 @@ def _cell(cell: str | int | float | None) -> str:
 def _figure(file: FigureFile, problem: str) -> str:
     if problem:
         return f"The figure “{escape(file.figure.title)}” could not be drawn: {escape(problem)}"
-    return image(file.figure.alt or file.figure.title, file.path)
+    # the title names the feature space, where there is more than one, and the alternative text of a check cannot
+    return image(f"{file.figure.title}. {file.figure.alt}".strip(), file.path)

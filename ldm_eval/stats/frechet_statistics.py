@@ -15,7 +15,7 @@ from ldm_eval.stats.feature_sets import refuse_unusable
 from ldm_eval.stats.frechet import frechet_distance
 from ldm_eval.stats.intervals import normal_interval, variance_of_mean
 
-__all__ = ["ESTIMATOR", "DistanceToStatistics", "distance_to_statistics", "refuse_unusable_statistics"]
+__all__ = ["ESTIMATOR", "DistanceToStatistics", "distance_to_statistics"]
 
 Array = NDArray[np.float64]
 Features = NDArray[np.float32] | NDArray[np.float64]
@@ -86,16 +86,6 @@ def distance_to_statistics(x: Features, mean: Array, covariance: Array, *, level
         interval=interval,
         influence=found.influence_x,
     )
-
-
-def refuse_unusable_statistics(mean: Array, covariance: Array) -> None:
-    """Refuse a mean and a covariance that no set of features can have.
-
-    Raises:
-        DataError: for shapes that do not fit, values that are not finite, a covariance that is not symmetric or has an
-            eigenvalue clearly below zero.
-    """
-    _root(mean, covariance)
 
 
 def _root(mean: Array, covariance: Array) -> Array:

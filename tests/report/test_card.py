@@ -126,6 +126,11 @@ def test_a_one_sided_interval_is_not_held_against_the_floor(
     assert ("real images" in summary) == (sided == "two")
 
 
+def test_the_alternative_text_of_a_figure_begins_with_its_title(results: Results) -> None:
+    card = build_card(results, None, None)
+    assert "![Fréchet distance against the number of samples. The distance falls from 61" in card
+
+
 def test_what_is_not_declared_is_said_to_be_missing(results: Results, declared: dict[str, Any]) -> None:
     words = section(build_card(results, None, declared), "Declared by the author")
     assert "**Intended use.** Teaching how" in words
