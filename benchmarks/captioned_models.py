@@ -7,15 +7,15 @@ Prints the tables of ``docs/checks/privacy-caption-likelihood.md`` and ``docs/ch
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from ldm_eval_privacy.caption_likelihood import CaptionLikelihood
 from ldm_eval_privacy.caption_phantoms import exact_law, memoriser, reader
 from ldm_eval_privacy.prompt_screen import PromptScreen
 
-from ldm_eval.api import Check, Evidence, Invalid, Measurement
+from ldm_eval.api import Check, Evidence, Invalid, Measurement, NotApplicable
 
-SCREEN = {"check": PromptScreen.id, "members": 240, "holdout": 240}
 AUC = ("caption_likelihood_auc", "caption_likelihood_auc_fixed_caption", "caption_likelihood_auc_shuffled_captions")
 EXCESS = ("flagged_prompt_excess", "flagged_prompt_rate", "flagged_prompt_false_positive_rate")
 
@@ -26,7 +26,7 @@ def row(name: str, check: Check, names: tuple[str, ...], seeds: range, make: Cal
     alarms = invalid = 0
     for seed in seeds:
         found = check.run(make(seed))
-        if isinstance(found, Invalid):
+        if isinstance(found, Invalid | NotApplicable):
             invalid += 1
             continue
         by_name = {one.name: one for one in found if isinstance(one, Measurement)}
@@ -40,38 +40,23 @@ def row(name: str, check: Check, names: tuple[str, ...], seeds: range, make: Cal
 def main() -> None:
     """Print both tables."""
     losses, screen = CaptionLikelihood(), PromptScreen()
+    larger = {"members": 240, "holdout": 240}
     print("| model | AUC | one caption for all | shuffled captions | alarms | Invalid | runs |")
     print("|---|---|---|---|---|---|---|")
     for known in (1.0, 0.5, 0.3, 0.2):
-        row(
-            f"knows {known:.0%} of the pairs by heart",
-            losses,
-            AUC,
-            range(60),
-            lambda seed, known=known: memoriser(seed, known=known),  # type: ignore[misc]
-        )
+        row(f"knows {known:.0%} of the pairs by heart", losses, AUC, range(60), partial(memoriser, known=known))
     row("knows captions, no image", losses, AUC, range(60), reader)
     row("knows words, no pair", losses, AUC, range(100, 420), exact_law)
-    row("the same, other words in the holdout", losses, AUC, range(60), lambda seed: exact_law(seed, other_words=True))
+    row("the same, other words in the holdout", losses, AUC, range(60), partial(exact_law, other_words=True))
     print("\n| model | excess | flagged, training | flagged, unseen | alarms | Invalid | runs |")
     print("|---|---|---|---|---|---|---|")
+    heart = partial(memoriser, check=PromptScreen.id, **larger)
     for known in (1.0, 0.2, 0.1, 0.05):
-        row(
-            f"knows {known:.0%} of the pairs by heart",
-            screen,
-            EXCESS,
-            range(100),
-            lambda seed, known=known: memoriser(seed, known=known, **SCREEN),  # type: ignore[misc]
-        )
-    row("knows captions, no image", screen, EXCESS, range(60), lambda seed: reader(seed, **SCREEN))
-    row("knows words, no pair", screen, EXCESS, range(1000, 1300), lambda seed: exact_law(seed, **SCREEN))
-    row(
-        "the same, other words in the holdout",
-        screen,
-        EXCESS,
-        range(60),
-        lambda seed: exact_law(seed, other_words=True, **SCREEN),
-    )
+        row(f"knows {known:.0%} of the pairs by heart", screen, EXCESS, range(100), partial(heart, known=known))
+    row("knows captions, no image", screen, EXCESS, range(60), partial(reader, check=PromptScreen.id, **larger))
+    law = partial(exact_law, check=PromptScreen.id, **larger)
+    row("knows words, no pair", screen, EXCESS, range(1000, 1300), law)
+    row("the same, other words in the holdout", screen, EXCESS, range(60), partial(law, other_words=True))
 
 
 if __name__ == "__main__":
