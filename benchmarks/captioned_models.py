@@ -40,7 +40,6 @@ def row(name: str, check: Check, names: tuple[str, ...], seeds: range, make: Cal
 def main() -> None:
     """Print both tables."""
     losses, screen = CaptionLikelihood(), PromptScreen()
-    larger = {"members": 240, "holdout": 240}
     print("| model | AUC | one caption for all | shuffled captions | alarms | Invalid | runs |")
     print("|---|---|---|---|---|---|---|")
     for known in (1.0, 0.5, 0.3, 0.2):
@@ -50,11 +49,17 @@ def main() -> None:
     row("the same, other words in the holdout", losses, AUC, range(60), partial(exact_law, other_words=True))
     print("\n| model | excess | flagged, training | flagged, unseen | alarms | Invalid | runs |")
     print("|---|---|---|---|---|---|---|")
-    heart = partial(memoriser, check=PromptScreen.id, **larger)
+    heart = partial(memoriser, check=PromptScreen.id, members=240, holdout=240)
     for known in (1.0, 0.2, 0.1, 0.05):
         row(f"knows {known:.0%} of the pairs by heart", screen, EXCESS, range(100), partial(heart, known=known))
-    row("knows captions, no image", screen, EXCESS, range(60), partial(reader, check=PromptScreen.id, **larger))
-    law = partial(exact_law, check=PromptScreen.id, **larger)
+    row(
+        "knows captions, no image",
+        screen,
+        EXCESS,
+        range(60),
+        partial(reader, check=PromptScreen.id, members=240, holdout=240),
+    )
+    law = partial(exact_law, check=PromptScreen.id, members=240, holdout=240)
     row("knows words, no pair", screen, EXCESS, range(1000, 1300), law)
     row("the same, other words in the holdout", screen, EXCESS, range(60), partial(law, other_words=True))
 
