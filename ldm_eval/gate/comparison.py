@@ -136,6 +136,8 @@ def load_side(folder: Path) -> Side:
         ConfigError: when there is no finished run, or its results are partial.
         StoreError: when what the images contribute was altered after the run.
     """
+    if folder.is_file() and folder.suffix != ".json":
+        raise ConfigError(f"{folder} is a file; name the folder of a finished run.")
     results = load_results(folder)
     if results.partial:
         raise ConfigError(f"The results in {folder} are partial (made with --limit); compare whole runs.")

@@ -77,7 +77,7 @@ class RunConfig:
     offline: bool = _setting(False, "Never use the network.", decides=False)
     resume: bool = _setting(True, "Go on where an interrupted run of the same settings stopped.", decides=False)
     limit: int = _setting(0, "Take only the first N of every image set; marks the results partial.")
-    threads: int = _setting(0, "CPU threads (default: all cores this process may use).")
+    threads: int = _setting(0, "CPU threads (default: the cores this process may use, at most OMP_NUM_THREADS).")
     check_timeout: float = _setting(
         900.0, "Seconds after which a check that has not answered is stopped.", decides=False
     )

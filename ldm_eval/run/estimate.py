@@ -38,9 +38,7 @@ def with_cost(prepared: Prepared) -> Plan:
             if role not in real or real[role].has_pixels
         }
         flip = plan.mirrored_each if number else plan.mirrored
-        embedded |= {
-            f"mirrored {role}": plan.sizes[role] for role in flip if role not in real or real[role].has_pixels
-        }
+        embedded |= {f"mirrored {role}": plan.sizes[role] for role in flip if role not in real or real[role].has_pixels}
         images = sum(embedded.values())
         parts["features"] = parts.get("features", 0.0) + _time_extractor(extractor, prepared) * images
         values += extractor.info.dimension * images

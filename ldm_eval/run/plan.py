@@ -300,6 +300,8 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
     needs = spec.needs
     if given.samples < needs.samples:
         return PlannedCheck(spec, f"needs at least {needs.samples} samples; this run has {given.samples}")
+    if needs.scores and not given.saved.given and given.model.white_box() is None:
+        return PlannedCheck(spec, _HIDDEN)
     roles = needed_roles(needs)
     if "reconstruction" in roles and given.no_autoencoder:
         return PlannedCheck(spec, given.no_autoencoder)
@@ -307,14 +309,19 @@ def _planned(spec: CheckSpec, given: _Given) -> PlannedCheck:
         wanted: Role = "holdout" if role == "reconstruction" else role
         kind = "canary" if wanted == "canaries" else wanted
         return PlannedCheck(spec, f"needs {kind} images: {given.absent.get(wanted) or _HOW[wanted]}")
-    return PlannedCheck(spec, _lacking(needs, given) or _unseen(needs, given))
+    return PlannedCheck(spec, _no_pixels(needs, given) or _unseen(needs, given) or _lacking(needs, given))
+
+
+def _no_pixels(needs: Needs, given: _Given) -> str:
+    """Which images a check reads of which there are only features; empty when there are none."""
+    for role in _ordered(needed_roles(needs) & {*given.sets}):
+        if not given.sets[role].has_pixels and _reads_pixels(needs, role):
+            return f"needs the {role} images themselves; '{given.sets[role].name}' holds their features only"
+    return ""
 
 
 def _lacking(needs: Needs, given: _Given) -> str:
     """Why a check cannot run although all its sets of images are there; empty when it can."""
-    for role in _ordered(needed_roles(needs) & {*given.sets}):
-        if not given.sets[role].has_pixels and _reads_pixels(needs, role):
-            return f"needs the {role} images themselves; '{given.sets[role].name}' holds their features only"
     if needs.attributes and given.lacking.attributes:
         return given.lacking.attributes
     if needs.statistics and given.lacking.statistics:
@@ -341,8 +348,7 @@ def _unseen(needs: Needs, given: _Given) -> str:
         return ""
     parts = given.model.white_box()
     if parts is None:
-        hidden = "needs the inside of the model (its denoiser), which this model does not show"
-        return f"{hidden}; {_not_saved(wanted, saved)}" if saved.given else hidden
+        return f"{_HIDDEN}; {_not_saved(wanted, saved)}" if saved.given else _HIDDEN
     if any(score.prompts for score, _ in wanted) and parts.text is None:
         return "needs a model that is told in words what to show; this one takes no text"
     for role in _ordered({role for _, role in wanted} - {"samples"}):
@@ -370,6 +376,7 @@ _PROMPTS: Mapping[str, str] = {
     "reference": "give them a column 'prompt' in the CSV beside them",
 }
 
+_HIDDEN = "needs the inside of the model (its denoiser), which this model does not show"
 _HOW: Mapping[str, str] = {
     "training": "name what the model was trained on with --data",
     "holdout": "name real images from the same source that it never saw with --holdout",

@@ -10,10 +10,12 @@ __all__ = ["thread_count", "torch_threads"]
 
 
 def thread_count(wanted: int) -> int:
-    """``wanted``, or for 0 all cores that this process may use."""
+    """``wanted``, or for 0 all cores that this process may use, but no more than ``OMP_NUM_THREADS`` where that is set."""
     if wanted:
         return wanted
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(told)) if told.isdecimal() and int(told) else cores
 
 
 @contextlib.contextmanager
