@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,6 +98,9 @@ class Evidence(ABC):
                 roles of the mean contribution, and its variance the sum of ``var / n``. NaN: the image was not used.
             group: Group of the measurement.
         """
+
+    def withhold_samples(self, rows: Iterable[int]) -> None:  # noqa: B027  (where no card is written)
+        """Keep these rows of the samples off the card: they show training images. None of them: say so too."""
 
     def progress(self, done: int, total: int) -> None:  # noqa: B027  (nobody has to listen)
         """Say that ``done`` of ``total`` steps of a long computation are done; that also keeps the deadline away."""

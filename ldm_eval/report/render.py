@@ -17,6 +17,7 @@ from ldm_eval.store.atomic import read_json, write_bytes, write_json, write_text
 from ldm_eval.store.certificate import Certificate, load_certificate
 from ldm_eval.store.results import Results
 from ldm_eval.store.samples import first_images
+from ldm_eval.store.withheld import withheld_samples
 
 __all__ = [
     "CALIBRATION",
@@ -32,6 +33,8 @@ __all__ = [
 CARD, GATE, DECLARED, CALIBRATION = "MODEL_CARD.md", "gate.json", "declared.json", "calibration.json"
 GRID_IMAGES = 64
 """How many of the first samples the grid shows."""
+
+_WITHHELD_GREY = 160
 
 
 def write_report(
@@ -100,9 +103,14 @@ def _write_figures(results: Results, folder: Path) -> dict[str, str]:
 
 
 def _write_grid(folder: Path) -> str | None:
-    """The grid of the first samples; where the samples are gone, the grid that is there already."""
-    images = first_images(folder / "samples", GRID_IMAGES)
-    if images is not None and len(images):
+    """The grid of the first samples, without those that a check withheld.
+
+    The grid that is there stays where the samples are gone, or the private folder that says which are withheld.
+    """
+    images, withheld = first_images(folder / "samples", GRID_IMAGES), withheld_samples(folder / "private")
+    if images is not None and len(images) and (withheld is not None or not (folder / GRID).is_file()):
+        hidden = [row for row in withheld or () if row < len(images)]
+        images[hidden] = _WITHHELD_GREY
         write_bytes(folder / GRID, sample_grid(images))
     return GRID if (folder / GRID).is_file() else None
 

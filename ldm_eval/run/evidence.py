@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -28,6 +28,7 @@ from ldm_eval.store.atomic import write_array, write_with
 from ldm_eval.store.contributions import Contribution
 from ldm_eval.store.scores import load_scores
 from ldm_eval.store.statistics import read_statistics
+from ldm_eval.store.withheld import write_withheld
 
 __all__ = ["EvidenceFolder", "Space", "StoredEvidence"]
 
@@ -270,6 +271,12 @@ class StoredEvidence(Evidence):
         folder = Path(self._folder.private) / self.check.replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def withhold_samples(self, rows: Iterable[int]) -> None:
+        """Write them into this check's private folder, where the report looks."""
+        folder = self.private_folder()
+        if folder is not None:
+            write_withheld(folder, rows)
 
     def _of_space(self) -> Space:
         if self._space is None:

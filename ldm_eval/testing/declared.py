@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -123,6 +123,10 @@ class DeclaredEvidence(Evidence):
     def protocol(self) -> Signature:
         """How the samples were made."""
         return self._evidence.protocol()
+
+    def withhold_samples(self, rows: Iterable[int]) -> None:
+        """Keep these samples off a card."""
+        self._evidence.withhold_samples(rows)
 
     def private_folder(self) -> Path | None:
         """Where the phantom was told to write, if anywhere."""

@@ -155,7 +155,7 @@ class _Report:
             out.insert(
                 1, self._share("near_extracted_share", found.near, n, of, self._near_note(found), found.by_chance)
             )
-        return [*out, _table(found, n), _curve(found, n)]
+        return [*out, *([_table(found, n)] if found.exact.different else []), _curve(found, n)]
 
     def repetition(self, whole: Repetition, samples: Repetition | None, holdout: Repetition | None) -> list[Finding]:
         """What the samples say of themselves."""
@@ -256,23 +256,25 @@ class _Report:
         able = f"An image that {detectable_share(n):.2%} of samples show would have been seen with probability 0.95."
         return (
             f"Primary. {k} of {of} different training images are shown by {int(times.sum())} of {n} samples, to "
-            f"{self.values['grey_levels']:g} grey levels, mirrored or not; one by {int(times.max())} of them. "
-            f"{written or able}"
+            f"{self.values['grey_levels']:g} grey levels, mirrored or not"
+            f"{f'; one by {int(times.max())} of them' if k else ''}. {able} {written}"
         )
 
     def _near_note(self, found: Reproduced) -> str:
         if isinstance(found.control, str):
             return f"By the published rule, which honest samples meet too. {found.control}"
         return (
-            f"By the exact rule or a distance ratio below {found.control.cut:.3f}, which "
-            f"{self.values['false_positives']:.0%} of fresh images meet as well; the floor is what as many of them "
-            "would show at most."
+            f"By the exact rule or a distance ratio below {found.control.cut:.3f}, chosen on half of the holdout so "
+            f"that at most {self.values['false_positives']:.0%} of fresh images meet it; {found.control.false} of the "
+            f"{found.control.judged} others do. The floor: what as many fresh images as samples would show at most."
         )
 
 
 def _write(evidence: Evidence, found: Reproduced, samples: ImageSet, training: ImageSet) -> str:
     shown = found.near if found.near is not None else found.exact
-    matches = found.samples.matches
+    judged, matches = found.samples, found.samples.matches
+    flagged = judged.exact if judged.near is None else judged.near
+    evidence.withhold_samples(flagged.nonzero()[0].tolist())
     pairs = [
         CopyPair(
             image=row,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from ldm_eval.api import (
     Alarm,
     Evidence,
-    Figure,
     Finding,
     Interval,
     Invalid,
@@ -19,7 +18,6 @@ from ldm_eval.api import (
     PhantomCase,
     Phantoms,
     Planning,
-    Series,
     SignatureValue,
     Table,
 )
@@ -34,6 +32,7 @@ from ldm_eval_privacy.feature_space import (
     usable_features,
 )
 from ldm_eval_privacy.settings import positive_settings
+from ldm_eval_privacy.similarity_report import conformal_table, similarity_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -205,8 +204,8 @@ class _Report:
         out += [self._identical(written), self._counts()]
         if self.control is not None:
             out += [
-                _conformal_table(self.judged.similarity, self.control.similarity),
-                _figure(self.judged.similarity, self.control),
+                conformal_table(self.judged.similarity, self.control.similarity),
+                similarity_figure(self.judged.similarity, self.control.similarity, self.control.cut),
             ]
         return out
 
@@ -330,6 +329,7 @@ class _Report:
 
     def _write(self) -> str:
         judged = self.judged
+        self.evidence.withhold_samples(self._flagged.nonzero()[0].tolist())
         pairs = [
             CopyPair(
                 image=int(row),
@@ -353,60 +353,3 @@ class _Report:
         if _published(self.evidence):
             return "copy" if similarity >= self.values["copy"] else "review"
         return "calibrated"
-
-
-def _conformal_table(samples: NDArray[np.float64], holdout: NDArray[np.float64]) -> Table:
-    """How many samples are nearer to the training set than fresh images are, each tested and all allowed for."""
-    import math
-
-    import numpy as np
-
-    from ldm_eval.stats.multiplicity import benjamini_hochberg
-
-    n, m = len(samples), len(holdout)
-    ordered = np.sort(holdout)
-    p_values = (1 + m - np.searchsorted(ordered, samples, side="left")) / (m + 1)
-    adjusted = benjamini_hochberg(p_values)
-    floor = 1 / (m + 1)
-    rows: list[tuple[str, float | int]] = [
-        ("holdout images", m),
-        ("smallest p-value that so many can give", round(floor, 6)),
-        ("samples at that smallest p-value", int((p_values <= floor).sum())),
-        ("fewest such samples that are called copies at a false discovery rate of 5 %", math.ceil(n * floor / 0.05)),
-        ("samples called copies at a false discovery rate of 5 %", int((adjusted <= 0.05).sum())),
-        ("samples called copies at a false discovery rate of 10 %", int((adjusted <= 0.10).sum())),
-    ]
-    return Table(
-        "conformal",
-        "Diagnostic: conformal p-values of the samples (Benjamini-Hochberg)",
-        ("what", "value"),
-        tuple(rows),
-        "p = (1 + holdout images at least as near to training) / (holdout images + 1). Not for a gate: an honest model "
-        "whose samples lie nearer to training than real images do for another reason, blur for one, is called out too.",
-    )
-
-
-def _figure(samples: NDArray[np.float64], control: _Control) -> Figure:
-    import numpy as np
-
-    share = np.linspace(0, 1, 101)
-
-    def line(name: str, values: NDArray[np.float64]) -> Series:
-        return Series(name, tuple(np.quantile(values, share).round(6).tolist()), tuple(share.round(2).tolist()))
-
-    above = f"{(samples > control.cut).mean():.1%} of the samples"
-    fresh = f"{(control.similarity > control.cut).mean():.1%} of the holdout images"
-    return Figure(
-        "similarity",
-        "lines",
-        "How alike the most alike training image is",
-        "Cumulative share of samples and of holdout images by the cosine to the most alike training image. A model "
-        f"that copies lowers its curve at the right: {above} and {fresh} lie above {control.cut:.3g}.",
-        "cosine to the most alike training image",
-        "share of images",
-        (
-            line("samples", samples),
-            line("holdout", control.similarity),
-            Series(f"threshold: {control.cut:.3g}", (control.cut, control.cut), (0.0, 1.0)),
-        ),
-    )

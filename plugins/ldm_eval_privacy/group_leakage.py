@@ -103,6 +103,7 @@ class GroupLeakage:
         index = PixelIndex(arrays[1], values["grey_levels"], neighbours=len(training))
         matches = index.match(arrays[0])
         exact = matches.difference <= values["grey_levels"]
+        evidence.withhold_samples(exact.nonzero()[0].tolist())
         counts = _count(index.duplicates.group[matches.nearest[exact]], index.duplicates.unique)
         if int((counts > 0).sum()) < SMALL_CELL:
             return NotApplicable(

@@ -112,6 +112,7 @@ def _what_was_seen(judged: Judged) -> str:
 def _write(evidence: Evidence, judged: Judged, samples: ImageSet, training: ImageSet) -> str:
     flagged = judged.exact if judged.near is None else judged.near
     matches = judged.matches
+    evidence.withhold_samples(flagged.nonzero()[0].tolist())
     pairs = [
         CopyPair(
             image=int(row),

@@ -140,8 +140,8 @@ def _prompts(evidence: Evidence, role: Role) -> list[str]:
 
 
 def _screen(evidence: Evidence, values: Mapping[str, float]) -> _Screened | NotApplicable | Invalid:
-    import numpy as np
 
+    from ldm_eval.stats.conformal import conformal_p_values
     from ldm_eval.stats.multiplicity import benjamini_hochberg
     from ldm_eval.stats.roc import threshold_at
 
@@ -167,9 +167,7 @@ def _screen(evidence: Evidence, values: Mapping[str, float]) -> _Screened | NotA
             "holdout images whose captions were written in the same way."
         )
     cut = threshold_at(unseen.pulls[cut_rows], values["false_positives"])
-    ordered = np.sort(unseen.pulls)
-    above = len(ordered) - np.searchsorted(ordered, training.pulls, side="left")
-    p_values = (1 + above) / (len(ordered) + 1)
+    p_values = conformal_p_values(training.pulls, unseen.pulls)
     return _Screened(
         training,
         unseen,
@@ -256,11 +254,11 @@ def _write_csv(path: Path, evidence: Evidence, screened: _Screened, order: NDArr
 def _measurements(
     evidence: Evidence, screened: _Screened, values: Mapping[str, float], listed: str
 ) -> list[Measurement]:
-    from ldm_eval.stats.proportions import clopper_pearson, newcombe
+    from ldm_eval.stats.proportions import clopper_pearson, detectable_excess, newcombe
 
     k, n = int(screened.flagged.sum()), len(screened.flagged)
     false, judged = screened.false, screened.judged
-    smallest = _detectable_excess(n, false, judged)
+    smallest = detectable_excess(n, false, judged)
     able = (
         f"The smallest excess this run could have seen (with probability 0.95) is {smallest:.2%}."
         if smallest is not None
@@ -307,19 +305,6 @@ def _measurements(
             "What the cut really gave on prompts that the model never saw.",
         ),
     ]
-
-
-def _detectable_excess(n: int, false: int, judged: int, power: float = 0.95) -> float | None:
-    """Smallest share of flagged prompts, less the control's, whose lower bound had been above zero this often."""
-    from scipy.special import betaincinv
-
-    from ldm_eval.stats.proportions import newcombe
-
-    low, high = 0, n + 1
-    while low + 1 < high:  # the fewest flags that raise the alarm; the bound grows with the count
-        middle = (low + high) // 2
-        low, high = (low, middle) if newcombe(middle, n, false, judged).low > 0 else (middle, high)
-    return None if high > n else float(betaincinv(high, n - high + 1, power)) - false / judged
 
 
 def _counts(screened: _Screened, values: Mapping[str, float]) -> Table:

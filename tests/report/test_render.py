@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ldm_eval.api import Measured, Series
 from ldm_eval.gate import Verdict, load_verdict
 from ldm_eval.report import load_declared, sample_grid, write_report
 from ldm_eval.store.results import Results
+from ldm_eval.store.withheld import write_withheld
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -77,3 +79,23 @@ def test_reading_and_judging_and_writing_need_neither_torch_nor_pandas() -> None
         "raise SystemExit(bool(sys.modules.keys() & {'torch', 'pandas', 'scipy', 'matplotlib'}))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_samples_that_a_check_withheld_are_grey_on_the_card(results: Results, tmp_path: Path) -> None:
+    store_of_samples(tmp_path / "samples", np.zeros((4, 3, 8, 8), dtype=np.uint8))
+    write_withheld(tmp_path / "private" / "privacy-near_copies", [2])
+    write_withheld(tmp_path / "private" / "privacy-feature_copies", [])
+    write_report(results, None, tmp_path)
+    blank = np.zeros((4, 3, 8, 8), dtype=np.uint8)
+    blank[2] = 160
+    grid = tmp_path / "figures" / "samples.png"
+    assert grid.read_bytes() == sample_grid(blank)
+    shutil.rmtree(tmp_path / "private")  # whoever gives the folder on may remove it, and write the card again
+    write_report(results, None, tmp_path)
+    assert grid.read_bytes() == sample_grid(blank)
+
+
+def store_of_samples(folder: Path, images: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    np.savez(folder / "0.npz", arr_0=images.transpose(0, 2, 3, 1))
+    (folder / "manifest.json").write_text('{"shards": ["0.npz"]}', encoding="utf-8")
