@@ -10,7 +10,7 @@ __all__ = ["thread_count", "torch_threads"]
 
 
 def thread_count(wanted: int) -> int:
-    """``wanted``, or for 0 all cores that this process may use, but no more than ``OMP_NUM_THREADS`` where that is set."""
+    """``wanted``, or for 0 the cores that this process may use, at most ``OMP_NUM_THREADS`` where that is set."""
     if wanted:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

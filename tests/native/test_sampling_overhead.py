@@ -19,6 +19,7 @@ from ldm_eval.diffusion.randomness import sample_seed
 BATCH, STEPS = 64, 3
 FEWEST, MOST = 4, 12  # rounds; other work on the machine makes runs slower, never faster, so it is waited out
 LIMIT = 0.10
+WORK = 0.25  # of processor time, which the machine's other work moves less than wall time, but moves
 PIXELS, LATENTS = ((1, 28, 28), 32), ((4, 8, 8), 64)  # shape of x_t, channels of the network
 
 
@@ -31,9 +32,10 @@ def two_threads():
 
 
 def timed(run):
-    start = time.perf_counter()
+    """Seconds that passed, and seconds that the processor worked."""
+    start, worked = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - worked
 
 
 @pytest.mark.slow
@@ -78,11 +80,12 @@ def test_sampling_takes_the_time_of_its_network_calls(sampler, size, two_threads
     model.generate(requests)
     bare()
     shares, ours, peers = [], [], []
-    while len(ours) < FEWEST or (len(ours) < MOST and min(ours) > (1 + LIMIT) * min(peers)):
+    while len(ours) < FEWEST or (len(ours) < MOST and min(ours) > (1 + WORK) * min(peers)):
         inside.clear()
-        ours.append(timed(lambda: model.generate(requests)))
+        passed, worked = timed(lambda: model.generate(requests))
         assert len(inside) == calls
-        shares.append(1 - sum(inside) / ours[-1])
-        peers.append(timed(bare))
+        shares.append(1 - sum(inside) / passed)
+        ours.append(worked)
+        peers.append(timed(bare)[1])
     assert statistics.median(shares) < LIMIT  # not spent in the network
-    assert min(ours) < (1 + LIMIT) * min(peers)  # and the network is as fast in the loop as alone
+    assert min(ours) < (1 + WORK) * min(peers)  # and the network works no more in the loop than alone
