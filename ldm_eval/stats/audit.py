@@ -2,7 +2,7 @@
 
 Fair coins decide which of m canaries are trained on. An auditor who sees the model guesses for r of them, fixed
 beforehand, whether they were in; v guesses are right. Were the training (epsilon, delta)-differentially private, the
-chance of that many would be bounded (Steinke, Nasr and Jagielski, arXiv:2305.08846, corollary 5.4 and appendix D), so too
+chance of that many would be bounded (Steinke, Nasr and Jagielski, arXiv:2305.08846, cor. 5.4 and appendix D), so too
 many right guesses refute every epsilon up to some value. That value is a *lower* bound of the true one; there is no
 upper bound in such an audit.
 """

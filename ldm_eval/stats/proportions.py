@@ -72,7 +72,7 @@ def detectable_share(n: int, power: float = 0.95) -> float:
     return -math.expm1(math.log1p(-power) / n)
 
 
-def detectable_excess(n: int, false: int, controls: int, power: float = 0.95) -> float | None:
+def detectable_excess(n: int, false: int, controls: int, power: float = 0.95, level: float = 0.95) -> float | None:
     """Smallest excess over a control's share that lifts Newcombe's lower bound above 0 with this probability.
 
     Given ``false`` of ``controls`` in the control and n images. None: no excess at all could.
@@ -84,7 +84,7 @@ def detectable_excess(n: int, false: int, controls: int, power: float = 0.95) ->
     low, high = 0, n + 1
     while low + 1 < high:  # the fewest that raise it; the bound grows with the count
         middle = (low + high) // 2
-        low, high = (low, middle) if newcombe(middle, n, false, controls).low > 0 else (middle, high)
+        low, high = (low, middle) if newcombe(middle, n, false, controls, level).low > 0 else (middle, high)
     if high > n:
         return None
     return float(betaincinv(high, n - high + 1, power)) - false / controls

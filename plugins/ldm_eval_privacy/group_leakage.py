@@ -25,6 +25,7 @@ from ldm_eval.api import (
     SignatureValue,
     Table,
 )
+from ldm_eval_privacy.group_cells import SMALL_CELL, Beside, Cell, beside_the_rest, put_together
 from ldm_eval_privacy.pixel_space import PixelIndex, comparable, same_size
 from ldm_eval_privacy.settings import positive_settings
 
@@ -32,37 +33,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SMALL_CELL", "GroupLeakage"]
-
-SMALL_CELL = 5
-"""Counts below this, other than none, are withheld: they speak of few people."""
+__all__ = ["GroupLeakage"]
 
 _DEFAULTS = {"grey_levels": 4.0, "max_side": 64.0, "most_groups": 20.0}
+_WITHHELD = "withheld"
 _PHANTOM = "ldm_eval_privacy.group_phantoms:partial_copier"
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """One group beside the rest of its attribute: different training images, those reproduced, samples of them."""
-
-    attribute: str
-    name: str
-    images: int
-    reproduced: int
-    samples: int
-    rest_images: int
-    rest_reproduced: int
-    p_value: float
-
-    @property
-    def label(self) -> str:
-        """For cards, e.g. ``glasses: yes``."""
-        return f"{self.attribute}: {self.name}"
-
-    @property
-    def withheld(self) -> bool:
-        """True when a count of it is small."""
-        return self.images < SMALL_CELL or 0 < self.reproduced < SMALL_CELL
 
 
 class GroupLeakage:
@@ -113,7 +88,9 @@ class GroupLeakage:
         first = index.duplicates.representatives
         groups = _groups({name: column[first] for name, column in columns.items()}, counts)
         if not groups:
-            return NotApplicable("No attribute divides the different training images into two groups.")
+            return NotApplicable(
+                f"No attribute divides the different training images into two groups of {SMALL_CELL} or more."
+            )
         return _Report(evidence, values, groups, len(samples), "x".join(map(str, arrays[0].shape[2:]))).findings()
 
 
@@ -135,23 +112,18 @@ def _count(images: NDArray[np.int64], different: int) -> NDArray[np.int64]:
     return np.bincount(images, minlength=different)
 
 
-def _groups(columns: Mapping[str, NDArray[np.str_]], counts: NDArray[np.int64]) -> list[_Group]:
-    """Every group beside the rest; of two groups the second says nothing that the first does not."""
+def _groups(columns: Mapping[str, NDArray[np.str_]], counts: NDArray[np.int64]) -> list[Beside]:
+    """Every group beside the rest of its attribute, small ones put together."""
     import numpy as np
-
-    from ldm_eval.stats.contingency import fisher_exact
 
     shown, out = counts > 0, []
     for attribute, column in columns.items():
-        known = (column != UNKNOWN) & (column != "")
-        names = np.unique(column[known]).tolist()
-        if len(names) < 2:
-            continue
-        for name in names:
-            inside, rest = known & (column == name), known & (column != name)
-            k, n, others, of = (int(part.sum()) for part in (shown & inside, inside, shown & rest, rest))
-            p = fisher_exact(k, n, others, of)
-            out.append(_Group(attribute, name, n, k, int(counts[inside].sum()), of, others, p))
+        cells = []
+        for name in np.unique(column[(column != UNKNOWN) & (column != "")]).tolist():
+            inside = column == name
+            k = int((shown & inside).sum())
+            cells.append(Cell(attribute, name, int(inside.sum()), k, int(counts[inside].sum())))
+        out += beside_the_rest(put_together(cells))
     return out
 
 
@@ -159,13 +131,13 @@ def _groups(columns: Mapping[str, NDArray[np.str_]], counts: NDArray[np.int64]) 
 class _Report:
     evidence: Evidence
     values: dict[str, float]
-    groups: list[_Group]
+    groups: list[Beside]
     samples: int
     size: str
 
     def findings(self) -> list[Finding]:
         """The largest gap, each group's share unless its counts are small, and the tests."""
-        shares = [self._share(group) for group in self.groups if not group.withheld]
+        shares = [self._share(group.cell) for group in self.groups if not group.withheld]
         out: list[Finding] = [self._gap(), *shares, self._tests()]
         return [*out, _figure(shares)] if shares else out
 
@@ -195,39 +167,51 @@ class _Report:
 
     def _gap(self) -> Measurement:
         """Bonferroni's intervals hold together, so their largest bounds hold the largest gap."""
-        from ldm_eval.stats.proportions import newcombe
-
-        level = 1 - 0.05 / len(_comparisons(self.groups))
-        bounds = [newcombe(g.reproduced, g.images, g.rest_reproduced, g.rest_images, level) for g in self.groups]
-        gaps = [g.reproduced / g.images - g.rest_reproduced / g.rest_images for g in self.groups]
-        at = max(range(len(gaps)), key=lambda i: bounds[i].low)
-        estimator = f"{bounds[0].estimator}, Bonferroni over {len(_comparisons(self.groups))} comparisons"
+        compared = len(_comparisons(self.groups))
+        bounds = [group.interval(1 - 0.05 / compared) for group in self.groups]
+        at = max(range(len(bounds)), key=lambda i: bounds[i].low)
+        estimator = f"{bounds[0].estimator}, Bonferroni over {compared} comparisons"
         interval = Interval(max(b.low for b in bounds), max(b.high for b in bounds), 0.95, estimator)
         which = (
-            f"'{self.groups[at].label}' is reproduced more often than the rest."
+            f"'{self.groups[at].cell.label}' is reproduced more often than the rest."
             if interval.low > 0
-            else ("No group is reproduced more often than the rest, as far as these samples tell.")
+            else "No group is reproduced more often than the rest, as far as these samples tell."
         )
-        total = len({g.attribute for g in self.groups})
+        attributes = len({group.cell.attribute for group in self.groups})
         return self._measurement(
             "reproduction_gap",
-            max(gaps),
+            max(group.gap for group in self.groups),
             interval,
-            max(g.images + g.rest_images for g in self.groups),
+            max(group.cell.images + group.rest_images for group in self.groups),
             f"Primary. The largest excess of a group's share over the rest of its attribute; {len(self.groups)} groups "
-            f"of {total} attributes. {which} An image that is there many times counts once.",
+            f"of {attributes} attributes. {which} {self._reach()} An image that is there many times counts once.",
         )
 
-    def _share(self, group: _Group) -> Measurement:
+    def _reach(self) -> str:
+        """What would have been seen, group by group; of withheld counts nothing is said."""
+        from ldm_eval.stats.proportions import detectable_excess
+
+        level = 1 - 0.05 / len(_comparisons(self.groups))
+        excesses = [
+            detectable_excess(group.cell.images, group.possible[0][1], group.rest_images, level=level)
+            for group in self.groups
+            if not group.withheld
+        ]
+        seen = [one for one in excesses if one is not None]
+        if not seen:
+            return ""
+        return f"The smallest gap this run could have seen (with probability 0.95) is {min(seen):.2%}."
+
+    def _share(self, cell: Cell) -> Measurement:
         from ldm_eval.stats.proportions import clopper_pearson
 
         return self._measurement(
             "reproduced_share",
-            group.reproduced / group.images,
-            clopper_pearson(group.reproduced, group.images),
-            group.images,
-            f"{group.reproduced} of {group.images} different training images of the group are reproduced.",
-            group.label,
+            cell.reproduced / cell.images,
+            clopper_pearson(cell.reproduced, cell.images),
+            cell.images,
+            f"{cell.reproduced} of {cell.images} different training images of the group are reproduced.",
+            cell.label,
         )
 
     def _tests(self) -> Table:
@@ -235,44 +219,39 @@ class _Report:
 
         compared = _comparisons(self.groups)
         adjusted = dict(zip(compared, holm([group.p_value for group in compared]).tolist(), strict=True))
-        of_pair = {group.attribute: p for group, p in adjusted.items()}
+        of_pair = {group.cell.attribute: p for group, p in adjusted.items()}
         rows = tuple(
             (
-                group.attribute,
-                group.name,
-                _shown(group.images),
-                _shown(group.reproduced),
-                _shown(group.samples),
-                round(adjusted.get(group, of_pair[group.attribute]), 6),
+                group.cell.attribute,
+                group.cell.name,
+                group.cell.images,
+                _WITHHELD if group.withheld else group.cell.reproduced,
+                _WITHHELD if group.withheld else group.cell.samples,
+                round(adjusted.get(group, of_pair[group.cell.attribute]), 6),
             )
             for group in self.groups
         )
-        withheld = sum(group.withheld for group in self.groups)
         note = (
             f"Exact rule, {self.samples} samples. p: Fisher's exact test of each group against the rest of its "
-            f"attribute, Holm over {len(compared)} comparisons. Counts from 1 to {SMALL_CELL - 1} are withheld"
-            + (f", and with them the shares of {withheld} groups." if withheld else ".")
+            f"attribute, Holm over {len(compared)} comparisons. Counts from 1 to {SMALL_CELL - 1} speak of few people: "
+            "such groups are put together, and of two groups both counts are withheld."
         )
         columns = ("attribute", "group", "different images", "reproduced", "samples of them", "p (Holm)")
         return Table("groups", "Training images reproduced, by group", columns, rows, note)
 
 
-def _comparisons(groups: Sequence[_Group]) -> list[_Group]:
+def _comparisons(groups: Sequence[Beside]) -> list[Beside]:
     """Groups whose tests differ: of an attribute's two groups, the first."""
     sizes: dict[str, int] = {}
     for group in groups:
-        sizes[group.attribute] = sizes.get(group.attribute, 0) + 1
+        sizes[group.cell.attribute] = sizes.get(group.cell.attribute, 0) + 1
     seen: set[str] = set()
     out = []
     for group in groups:
-        if sizes[group.attribute] > 2 or group.attribute not in seen:
+        if sizes[group.cell.attribute] > 2 or group.cell.attribute not in seen:
             out.append(group)
-        seen.add(group.attribute)
+        seen.add(group.cell.attribute)
     return out
-
-
-def _shown(count: int) -> str | int:
-    return f"< {SMALL_CELL}" if 0 < count < SMALL_CELL else count
 
 
 def _figure(shares: Sequence[Measurement]) -> Figure:
@@ -282,7 +261,7 @@ def _figure(shares: Sequence[Measurement]) -> Figure:
         "intervals",
         "Share of training images reproduced, by group",
         f"Share of each group's different training images that the samples reproduce, with 95 % intervals; the largest "
-        f"is {found.value:.1%} for {found.group}. Groups with small counts are left out.",
+        f"is {found.value:.1%} for {found.group}. Groups with small counts are put together or left out.",
         "group",
         "share of different training images",
         (

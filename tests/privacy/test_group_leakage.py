@@ -80,13 +80,37 @@ def test_two_groups_are_one_comparison():
     assert [row[5] for row in found] == pytest.approx([expected, expected], abs=1e-6)
 
 
-def test_small_cells_are_withheld():
+def test_small_groups_are_put_together_so_that_no_difference_gives_them_away():
     findings = run(reproducing((20, 3, 0, 2), (60, 50, 40, 4)))
-    assert set(shares(findings)) == {"side: a", "side: c"}
-    assert [row[2:5] for row in rows(findings)] == [(60, 20, 20), (50, "< 5", "< 5"), (40, 0, 0), ("< 5", "< 5", "< 5")]
-    assert "2 groups" in next(one for one in findings if isinstance(one, Table)).note
+    assert [row[1:5] for row in rows(findings)] == [("a", 60, 20, 20), ("b or d", 54, 5, 5), ("c", 40, 0, 0)]
+    assert set(shares(findings)) == {"side: a", "side: b or d", "side: c"}
     figure = next(one for one in findings if isinstance(one, Figure))
-    assert figure.series[0].x == ("side: a", "side: c")
+    assert figure.series[0].x == ("side: a", "side: b or d", "side: c")
+
+
+def public(findings):
+    """All that leaves the run, as text."""
+    return repr([replace(one, signature={}) if isinstance(one, Measurement) else one for one in findings])
+
+
+def test_of_two_groups_nothing_tells_how_small_the_small_count_is():
+    one, other = (run(reproducing((k, 30 - k), (60, 60))) for k in (1, 4))
+    assert public(one) == public(other)
+    assert [row[3:5] for row in rows(one)] == [("withheld", "withheld")] * 2
+    assert not shares(one)
+
+
+def test_a_withheld_count_hides_no_leak_and_its_interval_holds_the_truth():
+    for k in (1, 2, 3, 4):
+        found = gap(run(reproducing((k, 30 - k), (60, 60))))
+        assert ALARM.raised_by(found)
+        assert found.interval.low < (30 - 2 * k) / 60 < found.interval.high
+    level = gap(run(reproducing((4, 4), (60, 60))))
+    assert not ALARM.raised_by(level)
+
+
+def test_a_clean_result_says_the_smallest_gap_that_would_have_been_seen():
+    assert "could have seen (with probability 0.95) is 1" in gap(run(reproducing((10, 10), (100, 100)))).note
 
 
 def test_an_image_that_is_there_a_hundred_times_counts_once():
