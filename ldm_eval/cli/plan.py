@@ -37,7 +37,7 @@ def _amounts(plan: Plan) -> list[tuple[str, str]]:
     how = f" ({settings.sampler}, {settings.steps} steps, guidance {settings.guidance:g})" if settings.sampler else ""
     scoring = sum(score.network_calls for score in plan.scores)
     rows = [
-        ("samples", f"{plan.samples:,}{how}"),
+        ("samples", f"{plan.samples:,}{how}" if plan.samples else "none: no check that runs looks at any"),
         ("calls to the model", f"{plan.sampling_calls:,} to sample, {scoring:,} to score"),
         *_scoring(plan),
         ("features of", ", ".join([*plan.embed, *(f"mirrored {role}" for role in plan.mirrored)]) or "nothing"),

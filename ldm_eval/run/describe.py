@@ -34,7 +34,7 @@ __all__ = ["code_of", "describe_results", "library_versions", "machine_of", "pro
 _NAMED_BY_CONTENT = ("data", "holdout", "reference", "reference_statistics", "scores")
 
 
-def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
+def protocol_of(prepared: Prepared) -> Signature:
     """How the samples were made: what must be equal before numbers of two runs are compared."""
     settings, config = prepared.plan.settings, prepared.config
     return {
@@ -42,7 +42,7 @@ def protocol_of(prepared: Prepared, samples: ImageSet) -> Signature:
         "steps": settings.steps,
         "guidance": settings.guidance,
         "eta": settings.eta,
-        "image_shape": "x".join(str(size) for size in samples.shape),
+        "image_shape": "x".join(str(size) for size in prepared.found.model.image_shape),
         "quantisation": QUANTISATION,
         "dtype": "float32",
         "seed_rule": SEED_RULE if prepared.found.model.network_calls(settings) else "finished-images",
@@ -169,7 +169,7 @@ def describe_results(
             if item.available
         ),
         unavailable=tuple({"check": item.spec.id, "reason": item.reason} for item in plan.checks if not item.available),
-        artifacts={"samples": sets["samples"].digest, **contributions},
+        artifacts={**({"samples": sets["samples"].digest} if "samples" in sets else {}), **contributions},
         partial=config.limit > 0,
         policy_digest=policy_digest,
         reproduce=_command(config),

@@ -53,7 +53,7 @@ def _time_sampling(prepared: Prepared) -> tuple[float, float]:
     """Seconds per image and per network call, from a batch with as few steps as the sampler allows."""
     model, settings = prepared.found.model, prepared.plan.settings
     short = _shortened(prepared)
-    count = min(_PROBE, prepared.config.batch_size, prepared.plan.samples)
+    count = min(_PROBE, prepared.config.batch_size, len(prepared.requests))
     requests = [replace(request, settings=short) for request in prepared.requests[:count]]
     model.generate(requests)
     begun = time.perf_counter()

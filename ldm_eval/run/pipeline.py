@@ -97,8 +97,9 @@ class _Done:
 def _measure_all(prepared: Prepared, folder: RunFolder, progress: Progress, events: EventLog) -> _Done:
     config, plan = prepared.config, prepared.plan
     sets = dict(prepared.real.sets)
-    sets["samples"] = _generate(prepared, folder, progress)
-    events.write("sampled", images=len(sets["samples"]))
+    if plan.samples:
+        sets["samples"] = _generate(prepared, folder, progress)
+    events.write("sampled", images=plan.samples)
     unreconstructed = _reconstruct(prepared, folder, sets, progress)
     refuse_other_images(folder, sets)
     spaces = _embed(prepared, sets, progress)
@@ -172,7 +173,7 @@ def _lay_out(
     evidence = EvidenceFolder(
         folder=str(folder.work.resolve()),
         seed=prepared.config.seed,
-        protocol=protocol_of(prepared, sets["samples"]),
+        protocol=protocol_of(prepared),
         roles={role: images.digest for role, images in sets.items()},
         spaces=spaces,
         private=str(folder.private.resolve()),

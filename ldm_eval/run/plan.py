@@ -70,7 +70,7 @@ class Plan:
 
     Attributes:
         checks: Every check asked for.
-        samples: Images to generate.
+        samples: Images to generate; 0 when no check that runs looks at any.
         settings: Resolved sampling settings.
         embed: Roles whose features are needed, in the run's first extractor.
         embed_each: Those of them that are needed in every further extractor.
@@ -190,8 +190,9 @@ def make_plan(
     if not running:
         reasons = "\n".join(f"  {item.spec.id}: {item.reason}" for item in planned)
         raise DataError(f"None of the checks asked for can run with what was given:\n{reasons}")
-    calls = samples * model.network_calls(settings)
-    plan = Plan(planned, samples, settings, (), (), (), calls, sizes=given.sizes, saved=given.saved)
+    wanted = samples if any(map(_reads_samples, running)) else 0
+    calls = wanted * model.network_calls(settings)
+    plan = Plan(planned, wanted, settings, (), (), (), calls, sizes=given.sizes, saved=given.saved)
     return _with_inputs(plan, running)
 
 
@@ -280,6 +281,10 @@ def needed_roles(needs: Needs) -> set[Role]:
     scored = {role for score in needs.scores for role in score.roles}
     read = {*needs.features, *needs.logits, *needs.attributes, *needs.pixels, *needs.text}
     return {*needs.roles, *read, *scored} - {*needs.optional}
+
+
+def _reads_samples(spec: CheckSpec) -> bool:
+    return bool(spec.needs.samples) or "samples" in {*needed_roles(spec.needs), *spec.needs.optional}
 
 
 def _reconstructs(spec: CheckSpec) -> bool:

@@ -29,7 +29,8 @@ def lay_out_outcomes(results: Results, folder: RunFolder) -> None:
     ``results.json`` stays until the end.
     """
     measured = {record.role: record.digest for record in results.data}
-    write_json(_digests(folder), {**measured, "samples": results.artifacts.get("samples", "")})
+    sampled = {"samples": results.artifacts["samples"]} if "samples" in results.artifacts else {}
+    write_json(_digests(folder), {**measured, **sampled})
     for record in results.checks:
         if not isinstance(record.outcome, Crashed):
             record_outcome(folder.work, record.check, record.outcome)

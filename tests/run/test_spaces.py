@@ -213,3 +213,17 @@ def test_a_check_that_reads_pixels_does_not_run_on_features_alone(
     refused = outcomes["spaces/pixels"]
     assert isinstance(refused, NotApplicable)
     assert "holds their features only" in refused.reason
+
+
+def test_a_run_whose_checks_look_at_no_samples_makes_none(run_once: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("training", "holdout"):
+        np.savez(tmp_path / f"{name}.npz", arr_0=rng.integers(0, 256, (60, 8, 8, 1), dtype=np.uint8))
+    real = {"data": str(tmp_path / "training.npz"), "holdout": str(tmp_path / "holdout.npz")}
+    given = {"suite": "privacy/training_set", "extractor": "single", "plugin": PLUGIN, **real}
+    done = run_once(**given)
+    assert isinstance(outcome(done), Measured)
+    assert done.results.run["samples"] == 0
+    assert "samples" not in done.results.artifacts
+    assert not (done.folder / "samples").exists()
+    assert run_once(**given).results == done.results
