@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ldm_eval.stats.roc import AucEstimate, RatesAtThreshold
 
-__all__ = ["ATTACKS", "OWN", "Attack", "Choice", "Judged", "choose", "columns_of", "judge"]
+__all__ = ["ATTACKS", "LOSS", "OWN", "Attack", "Choice", "Judged", "choose", "columns_of", "judge"]
 
 FALSE_POSITIVE_RATE = 0.01
 
@@ -31,12 +31,10 @@ class Attack:
     score: ScoreSpec
 
 
-ATTACKS = (
-    Attack("sima", "SimA", SIMA),
-    Attack("pia", "PIA", PIA),
-    Attack("secmi", "SecMI", SECMI),
-    Attack("denoising_loss", "denoising loss", DENOISING_LOSS),
-)
+LOSS = Attack("denoising_loss", "denoising loss", DENOISING_LOSS)
+"""The one that needs no idea but how the network was trained."""
+
+ATTACKS = (Attack("sima", "SimA", SIMA), Attack("pia", "PIA", PIA), Attack("secmi", "SecMI", SECMI), LOSS)
 """Attacks on the denoiser, the cheapest first: of equals the first is chosen."""
 
 OWN = Attack("autoencoder", "autoencoder's reconstruction", AUTOENCODER)

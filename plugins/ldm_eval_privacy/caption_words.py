@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ldm_eval_privacy.blind import BlindResult
+    from ldm_eval_privacy.blind import BlindResult, BlindView
 
-__all__ = ["CAPTIONS_LOST", "judge_captions", "same_caption"]
+__all__ = ["CAPTIONS_LOST", "caption_view", "judge_captions", "same_caption"]
 
 CAPTIONS_LOST = 0.01
 """Share of runs in which captions of one law are called different by chance."""
@@ -32,20 +32,32 @@ def judge_captions(
     judge_members: Sequence[str],
     judge_others: Sequence[str],
 ) -> BlindResult:
-    """AUC of a logistic regression on the words of captions, learned on some and judged on others.
+    """AUC of a logistic regression on the words of captions, learned on some and judged on others."""
+    from ldm_eval_privacy.blind import judge_blindly
+
+    view = caption_view(learn_members, learn_others, judge_members, judge_others)
+    return judge_blindly([view], level=1 - 2 * CAPTIONS_LOST)[0]
+
+
+def caption_view(
+    learn_members: Sequence[str],
+    learn_others: Sequence[str],
+    judge_members: Sequence[str],
+    judge_others: Sequence[str],
+) -> BlindView:
+    """What the blind classifier sees of captions.
 
     Which words there are is counted on the captions to learn from, both sets together: the 300 most frequent of those
     that at least three captions use. Beside them stand the number of words and letters, and the shares of capitals,
     digits and punctuation.
     """
-    from ldm_eval_privacy.blind import BlindView, judge_blindly
+    from ldm_eval_privacy.blind import BlindView
 
     used = Counter(word for caption in (*learn_members, *learn_others) for word in set(_words(caption)))
     ranked = sorted(used, key=lambda word: (-used[word], word))
     vocabulary = {word: at for at, word in enumerate(word for word in ranked[:_WORDS] if used[word] >= _FEWEST_USES)}
     sets = (learn_members, learn_others, judge_members, judge_others)
-    view = BlindView("caption words", *(_bag(captions, vocabulary) for captions in sets))
-    return judge_blindly([view], level=1 - 2 * CAPTIONS_LOST)[0]
+    return BlindView("caption words", *(_bag(captions, vocabulary) for captions in sets))
 
 
 def _words(caption: str) -> list[str]:

@@ -23,6 +23,11 @@ _RECOGNISED = (
     ("privacy/caption_likelihood", "caption_likelihood_auc", "Somebody who has the model and the captions"),
 )
 
+_BETWEEN_GROUPS = (
+    ("privacy/group_leakage", "reproduction_gap", "in how many of their pictures come out"),
+    ("privacy/group_exposure", "exposure_gap", "in how often their use can be told"),
+)
+
 
 def blind_spots(results: JsonObject, found: Found, tests: int) -> list[str]:
     """One sentence each.
@@ -32,7 +37,7 @@ def blind_spots(results: JsonObject, found: Found, tests: int) -> list[str]:
         found: Its measurements.
         tests: How many tests could have answered yes by chance.
     """
-    lines = [*_copies(found), *_altered(found), *_recognised(found)]
+    lines = [*_copies(found), *_altered(found), *_recognised(found), *_gaps(found)]
     if tests:
         lines.append(
             f"Chance: {tests} tests above could have answered yes; each does so by chance in up to 1 of 40 evaluations "
@@ -87,6 +92,14 @@ def _recognised(found: Found) -> Iterable[str]:
         least = smallest(str(measured["note"])) if measured is not None else None
         if least is not None:
             yield f"{who}: right in less than {_share(least)} of cases may have gone unnoticed (50 % is guessing)."
+
+
+def _gaps(found: Found) -> Iterable[str]:
+    for check, name, what in _BETWEEN_GROUPS:
+        measured = found.get((check, name))
+        least = smallest(str(measured["note"])) if measured is not None else None
+        if least is not None:
+            yield f"Between groups, {what}: a difference of less than {_share(least)} may have gone unnoticed."
 
 
 def _share(least: float) -> str:

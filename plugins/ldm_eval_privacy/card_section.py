@@ -114,7 +114,7 @@ _REPRODUCES = _Question(
             0.0,
             "{value} ({span}) of all different training pictures came out in {n} generated ones. Whoever generates "
             "more may get more.",
-            "Not one of the different training pictures came out in {n} generated ones.",
+            "Not one of the different training pictures came out, equal to the eye, in {n} generated ones.",
         ),
         _Source(
             "privacy/extraction",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST_CONTROLS", "Control", "Judged", "Rules", "find_control"]
+__all__ = ["FEWEST_CONTROLS", "Control", "Judged", "Rules", "find_control", "no_control"]
 
 FEWEST_CONTROLS = 20
 
@@ -67,6 +67,15 @@ class Control:
     false: int = 0
 
 
+def no_control(overlap: int, n: int, what: str) -> str:
+    """Why so many holdout images, of which ``overlap`` are in the training set, tell nothing about chance."""
+    if n - overlap < FEWEST_CONTROLS:
+        why = f"at least {FEWEST_CONTROLS} images that are not are needed to tell the rate of chance resemblance"
+    else:
+        why = "a set that the model saw in part does not tell the rate of chance resemblance"
+    return f"{overlap} of {n} different holdout images {what}; {why}. Give a holdout set without training images."
+
+
 def find_control(judged: Judged, values: Mapping[str, float], rng: np.random.Generator) -> Control | str:
     """The false-positive control, or why there is none: holdout images that are training images are no control."""
     from ldm_eval.stats.proportions import clopper_pearson
@@ -74,11 +83,7 @@ def find_control(judged: Judged, values: Mapping[str, float], rng: np.random.Gen
 
     overlap, n = int(judged.exact.sum()), len(judged.exact)
     if n - overlap < FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
-        return (
-            f"{overlap} of {n} different holdout images are (nearly) training images, which leaves no control of at "
-            f"least {FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that "
-            "shares no image with the training set."
-        )
+        return no_control(overlap, n, "are (nearly) training images")
     fresh = ~judged.exact
     if judged.near is None or judged.matches.ratio is None:
         return Control(0, n - overlap, overlap)

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SetRows", "caption_words", "data_views", "drawn"]
-
-_WORDS = 256
+__all__ = ["SetRows", "data_views", "drawn"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,47 +32,26 @@ def drawn(evidence: Evidence, role: Role, usable: NDArray[np.int64], most: int) 
     return SetRows(np.sort(order[:half]), np.sort(order[half:]))
 
 
-def data_views(evidence: Evidence, members: SetRows, others: SetRows) -> list[BlindView]:
-    """Every description that both sets have: image statistics, features, and the words of their prompts."""
-    sets = {"training": members, "holdout": others}
-    described: list[tuple[str, dict[str, list[NDArray[np.floating]]]]] = [
-        ("image statistics", {role: _statistics(evidence, role, rows) for role, rows in _roles(sets)}),
-        (
-            f"{evidence.extractor().name} features",
-            {role: [evidence.features(role)[part] for part in (rows.learn, rows.judge)] for role, rows in _roles(sets)},
-        ),
-    ]
-    if all(evidence.images(role).prompts is not None for role, _ in _roles(sets)):
-        described.append(("caption words", {role: _words(evidence, role, rows) for role, rows in _roles(sets)}))
-    return [
-        BlindView(name, by["training"][0], by["holdout"][0], by["training"][1], by["holdout"][1])
-        for name, by in described
-    ]
-
-
-def caption_words(prompts: NDArray[np.str_]) -> NDArray[np.float64]:
-    """``(N, 257)``: how often a prompt has a word of each of 256 classes (by CRC-32), and how many words it has."""
-    import zlib
-
-    import numpy as np
-
-    rows = np.zeros((len(prompts), _WORDS + 1))
-    for row, prompt in enumerate(prompts):
-        for word in str(prompt).casefold().split():
-            rows[row, zlib.crc32(word.strip(".,;:!?\"'()").encode()) % _WORDS] += 1
-            rows[row, _WORDS] += 1
-    return rows
-
-
-def _roles(sets: dict[str, SetRows]) -> tuple[tuple[Role, SetRows], tuple[Role, SetRows]]:
-    return ("training", sets["training"]), ("holdout", sets["holdout"])
-
-
-def _statistics(evidence: Evidence, role: Role, rows: SetRows) -> list[NDArray[np.floating]]:
+def data_views(evidence: Evidence, members: SetRows, others: SetRows, *, captions: bool = False) -> list[BlindView]:
+    """Image statistics and features, and the words of captions where they are asked for and both sets have them."""
+    from ldm_eval_privacy.caption_words import caption_view
     from ldm_eval_privacy.image_statistics import image_statistics
 
-    channels = max(evidence.images(one).shape[0] for one in ("training", "holdout"))
-    return [image_statistics(_pixels(evidence, role, part, channels)) for part in (rows.learn, rows.judge)]
+    training, holdout = evidence.images("training"), evidence.images("holdout")
+    channels = max(training.shape[0], holdout.shape[0])
+    sets: tuple[tuple[Role, NDArray[np.int64]], ...] = (
+        ("training", members.learn),
+        ("holdout", others.learn),
+        ("training", members.judge),
+        ("holdout", others.judge),
+    )
+    statistics = (image_statistics(_pixels(evidence, role, rows, channels)) for role, rows in sets)
+    features = (evidence.features(role)[rows] for role, rows in sets)
+    views = [BlindView("image statistics", *statistics), BlindView(f"{evidence.extractor().name} features", *features)]
+    if captions and training.prompts is not None and holdout.prompts is not None:
+        said = {"training": training.prompts, "holdout": holdout.prompts}
+        views.append(caption_view(*([str(prompt) for prompt in said[role][rows]] for role, rows in sets)))
+    return views
 
 
 def _pixels(evidence: Evidence, role: Role, rows: NDArray[np.int64], channels: int) -> NDArray[np.uint8]:
@@ -82,8 +59,3 @@ def _pixels(evidence: Evidence, role: Role, rows: NDArray[np.int64], channels: i
 
     pixels = np.asarray(evidence.images(role).pixels[rows])
     return pixels if pixels.shape[1] == channels else np.repeat(pixels, channels, axis=1)
-
-
-def _words(evidence: Evidence, role: Role, rows: SetRows) -> list[NDArray[np.floating]]:
-    prompts = evidence.images(role).prompts
-    return [] if prompts is None else [caption_words(prompts[part]) for part in (rows.learn, rows.judge)]

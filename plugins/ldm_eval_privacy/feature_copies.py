@@ -22,7 +22,7 @@ from ldm_eval.api import (
     Table,
 )
 from ldm_eval_privacy.copy_evidence import CopyPair, write_pairs
-from ldm_eval_privacy.copy_rules import FEWEST_CONTROLS
+from ldm_eval_privacy.copy_rules import FEWEST_CONTROLS, no_control
 from ldm_eval_privacy.feature_space import (
     COPY_DETECTOR,
     FeatureMatches,
@@ -161,11 +161,7 @@ def _control(
     found = match(holdout[rows], flipped, index, evidence.progress, values["min_recall"])
     overlap, n = int((found.similarity >= values["identical"]).sum()), len(rows)
     if n - overlap < FEWEST_CONTROLS or clopper_pearson(overlap, n).low > values["max_overlap"]:
-        return (
-            f"{overlap} of {n} different holdout images have the features of a training image, which leaves no control "
-            f"of at least {FEWEST_CONTROLS} images that tells the rate of chance resemblance. Give a holdout set that "
-            "shares no image with the training set."
-        )
+        return no_control(overlap, n, "have the features of a training image")
     fresh = found.similarity[found.similarity < values["identical"]]
     shuffled = evidence.rng("halves of the holdout").permutation(fresh)
     calibrate, judged = shuffled[: len(fresh) // 2], shuffled[len(fresh) // 2 :]

@@ -23,7 +23,7 @@ from ldm_eval.api import (
     SignatureValue,
     Table,
 )
-from ldm_eval_privacy.attacks import ATTACKS, Judged, judge
+from ldm_eval_privacy.attacks import LOSS, Judged, judge
 from ldm_eval_privacy.denoising_loss import DENOISING_LOSS
 from ldm_eval_privacy.membership_premise import PREMISE_SETTINGS, Premise, blind_table, establish
 from ldm_eval_privacy.settings import positive_settings
@@ -39,7 +39,6 @@ __all__ = ["FEWEST_OF_GROUP", "GroupExposure"]
 FEWEST_OF_GROUP = 20
 """Fewest judged images of a group, and of the rest of its attribute, in each of the two sets."""
 
-_LOSS = next(attack for attack in ATTACKS if attack.score.name == DENOISING_LOSS.name)
 _PHANTOM = "ldm_eval_privacy.group_phantoms:exposed_group"
 
 
@@ -108,7 +107,7 @@ class GroupExposure:
         premise = establish(evidence, self.id, [DENOISING_LOSS.name])
         if not isinstance(premise, Premise):
             return premise
-        judged = judge(evidence, premise, [_LOSS])[0]
+        judged = judge(evidence, premise, [LOSS])[0]
         candidates = _candidates(evidence, premise, columns)
         if not candidates:
             return NotApplicable(
@@ -197,10 +196,18 @@ class _Report:
             interval,
             n,
             "difference of AUCs",
-            f"Primary. {which} The attack ({self.judged.choice.words}) was chosen on the other half of all images; "
-            "each group's training images are told from holdout images of the same group.",
+            f"Primary. {which} {self._reach(gaps)} The attack ({self.judged.choice.words}) was chosen on the other "
+            "half of all images; each group's training images are told from holdout images of the same group.",
         )
         return [gap, *map(self._auc, self.groups), self._table(), blind_table(self.premise.blind)]
+
+    def _reach(self, gaps: list[Interval]) -> str:
+        """The smallest gap seen with probability 0.95: of the group with the shortest lower arm, read as normal."""
+        from scipy.special import ndtri
+
+        arm = min(group.own.value - group.rest.value - gap.low for group, gap in zip(self.groups, gaps, strict=True))
+        smallest = arm * (1 + float(ndtri(0.95)) / float(ndtri(0.5 + gaps[0].level / 2)))
+        return f"The smallest gap this run could have seen (with probability 0.95) is {smallest:.2f}."
 
     def _auc(self, group: _Group) -> Measurement:
         own = group.own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ldm_eval.api import (
@@ -21,51 +20,25 @@ from ldm_eval.api import (
     Planning,
     SignatureValue,
 )
+from ldm_eval_privacy.attacks import FALSE_POSITIVE_RATE, LOSS, Judged, judge
 from ldm_eval_privacy.denoising_loss import DENOISING_LOSS, noise_levels
 from ldm_eval_privacy.membership_premise import (
     FEWEST,
     LOST,
     PREMISE_SETTINGS,
-    Premise,
     blind_table,
     establish,
-    scores_of,
 )
 from ldm_eval_privacy.roc_series import guessing, roc_series
 from ldm_eval_privacy.settings import positive_settings
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ldm_eval.stats.roc import AucEstimate, RatesAtThreshold
     from ldm_eval_privacy.blind import BlindResult
 
 __all__ = ["FEWEST", "MembershipLoss"]
 
-_RATE = 0.01
 _SCORED = "scored images of each set"
 _HALF = {"trials": 0.5, "fewest": FEWEST}
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What the calibration half chose: a noise level, and the sign that makes members score high."""
-
-    column: int
-    sign: float
-    calibration_auc: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Attack:
-    """The attack as chosen on one half and judged on the other; scores are high for members."""
-
-    choice: _Choice
-    members: NDArray[np.float64]
-    others: NDArray[np.float64]
-    auc: AucEstimate
-    rates: RatesAtThreshold
 
 
 class MembershipLoss:
@@ -83,7 +56,7 @@ class MembershipLoss:
             DENOISING_LOSS.max_images,
             {"judged": 0.5, "chosen": 1.0, "lost": LOST, "fewest": FEWEST},
         ),
-        "membership_tpr_*": Planning("proportion", _SCORED, _RATE, DENOISING_LOSS.max_images, _HALF),
+        "membership_tpr_*": Planning("proportion", _SCORED, FALSE_POSITIVE_RATE, DENOISING_LOSS.max_images, _HALF),
         "membership_*_rate": Planning("proportion", _SCORED, None, DENOISING_LOSS.max_images, _HALF),
     }
     needs: ClassVar[Needs] = Needs(
@@ -107,32 +80,10 @@ class MembershipLoss:
         premise = establish(evidence, self.id, (DENOISING_LOSS.name,))
         if isinstance(premise, NotApplicable | Invalid):
             return premise
-        return _findings(evidence, _attack(evidence, premise), premise.blind)
+        return _findings(evidence, judge(evidence, premise, (LOSS,))[0], premise.blind)
 
 
-def _attack(evidence: Evidence, premise: Premise) -> _Attack:
-    from ldm_eval.stats.roc import auc, auc_interval, rates_at, threshold_at
-
-    name, members, others = DENOISING_LOSS.name, premise.members, premise.others
-    inside = scores_of(evidence, name, "training", members.calibrate)
-    outside = scores_of(evidence, name, "holdout", others.calibrate)
-    found = [auc(inside[:, column], outside[:, column]) for column in range(inside.shape[1])]
-    column = max(range(len(found)), key=lambda at: abs(found[at] - 0.5))
-    sign = 1.0 if found[column] >= 0.5 else -1.0
-    choice = _Choice(column, sign, max(found[column], 1 - found[column]))
-    judged_in = sign * scores_of(evidence, name, "training", members.judge)[:, column]
-    judged_out = sign * scores_of(evidence, name, "holdout", others.judge)[:, column]
-    threshold = threshold_at(sign * outside[:, column], _RATE)
-    return _Attack(
-        choice,
-        judged_in,
-        judged_out,
-        auc_interval(judged_in, judged_out),
-        rates_at(judged_in, judged_out, threshold),
-    )
-
-
-def _findings(evidence: Evidence, attack: _Attack, blind: Sequence[BlindResult]) -> list[Finding]:
+def _findings(evidence: Evidence, attack: Judged, blind: Sequence[BlindResult]) -> list[Finding]:
     from ldm_eval.stats.roc import detectable_auc
 
     rates, n_in, n_out = attack.rates, len(attack.members), len(attack.others)
@@ -199,7 +150,7 @@ def _protocol(evidence: Evidence) -> dict[str, SignatureValue]:
     }
 
 
-def _roc_figure(attack: _Attack) -> Figure:
+def _roc_figure(attack: Judged) -> Figure:
     curve = roc_series("attack", attack.members, attack.others)
     return Figure(
         "roc",

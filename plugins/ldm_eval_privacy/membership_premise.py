@@ -156,33 +156,8 @@ def _split(evidence: Evidence, role: Role, usable: NDArray[np.int64], most: int,
 
 
 def _blind(evidence: Evidence, members: SetHalves, others: SetHalves) -> list[BlindResult]:
-    import numpy as np
+    from ldm_eval_privacy.blind import judge_blindly
+    from ldm_eval_privacy.data_views import SetRows, data_views
 
-    from ldm_eval_privacy.blind import BlindView, judge_blindly
-    from ldm_eval_privacy.image_statistics import image_statistics
-
-    def grey_or_rgb(role: Role, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images = evidence.images(role)
-        if len({evidence.images(one).shape[0] for one in ("training", "holdout")}) == 1:
-            return np.asarray(images.pixels[rows])
-        pixels = np.asarray(images.pixels[rows])
-        return pixels if pixels.shape[1] == 3 else np.repeat(pixels, 3, axis=1)
-
-    def statistics(role: Role, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        return image_statistics(grey_or_rgb(role, rows))
-
-    def features(role: Role, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        return evidence.features(role)[rows]
-
-    views = []
-    for name, describe in (("image statistics", statistics), (f"{evidence.extractor().name} features", features)):
-        views.append(
-            BlindView(
-                name,
-                describe("training", members.learn),
-                describe("holdout", others.learn),
-                describe("training", members.judge),
-                describe("holdout", others.judge),
-            )
-        )
-    return judge_blindly(views)
+    rows = [SetRows(halves.learn, halves.judge) for halves in (members, others)]
+    return judge_blindly(data_views(evidence, *rows))

@@ -135,7 +135,7 @@ def _blind(evidence: Evidence, duplicates: Duplicates, overlap: _Overlap, most: 
     if min(duplicates.unique, len(fresh)) < _FEWEST:
         return []
     members = drawn(evidence, "training", duplicates.representatives, most)
-    return judge_blindly(data_views(evidence, members, drawn(evidence, "holdout", fresh, most)))
+    return judge_blindly(data_views(evidence, members, drawn(evidence, "holdout", fresh, most), captions=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +190,10 @@ class _Report:
         estimator = f"{found.auc.interval.estimator}, Bonferroni over {len(bounds)} views"
         interval = Interval(max(b.low for b in bounds), max(b.high for b in bounds), round(level, 9), estimator)
         if interval.low > 0.5:
-            says = f"From {found.name} alone members are told from non-members: no membership result of this run holds."
+            says = (
+                f"From {found.name} alone members are told from non-members: no membership result of this run that "
+                "rests on them holds."
+            )
         else:
             smallest = detectable_auc(found.auc.positives, found.auc.negatives, found.auc.interval.level)
             says = (

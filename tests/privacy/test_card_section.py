@@ -140,6 +140,12 @@ def test_the_section_reads_as_its_golden_file(name):
     assert f"{render(CASES[name]())}\n" == (GOLDEN / f"{name}.md").read_text(encoding="utf-8")
 
 
+def test_differences_between_groups_that_may_have_gone_unnoticed_are_stated():
+    note = "The smallest gap this run could have seen (with probability 0.95) is 12.00%."
+    found = document({"group_leakage": "measured"}, [number("group_leakage", "reproduction_gap", 0, 0, 0.1, note=note)])
+    assert "come out: a difference of less than 12 % may have gone unnoticed" in render(found)
+
+
 def verdicts(text):
     return dict(re.findall(r"### (.+?)\n\n\*\*(.+?)\*\*", text))
 

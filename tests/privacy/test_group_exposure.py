@@ -49,6 +49,14 @@ def test_a_group_whose_members_show_is_caught_and_its_gap_covered():
     assert np.mean(exposed) == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=0.02)
 
 
+def test_the_smallest_gap_that_would_have_been_seen_is_seen():
+    said = named(run(exposed_group(1, shift=0.0)))["exposure_gap", None].note
+    least = float(said.split("(with probability 0.95) is ")[1].split()[0].rstrip("."))
+    shift = np.sqrt(2) * norm.ppf(0.5 + least)
+    gaps = [one["exposure_gap", None] for one in measured(30, shift=float(shift))]
+    assert sum(map(ALARM.raised_by, gaps)) >= binom.ppf(0.001, len(gaps), 0.95)
+
+
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_a_leak_that_is_equal_in_all_groups_is_left_alone(shift):
     found = measured(100, shift=shift, other_shift=shift)

@@ -88,6 +88,14 @@ def test_copies_cannot_hide_behind_samples_that_are_farther_away_than_real_image
     assert 0.03 < found["near_copy_excess"].value <= 0.075
 
 
+def test_a_holdout_that_is_training_in_part_is_no_control_and_the_reason_says_so():
+    training = smooth_images(np.random.default_rng(0), 120)
+    fresh = smooth_images(np.random.default_rng(1), 60)
+    outcome = run(evidence(fresh, training, np.concatenate([training[:30], fresh])))
+    assert isinstance(outcome, Invalid)
+    assert outcome.reason.startswith("30 of 90 different holdout images are (nearly) training images; a set that")
+
+
 def test_a_handful_of_holdout_images_is_no_control():
     rng = np.random.default_rng(0)
     outcome = run(evidence(*(smooth_images(rng, n) for n in (60, 60, 19))))
