@@ -88,7 +88,11 @@ def _copying(
 ) -> Measurement | None:
     from ldm_eval.stats.data_copying import copying_test, partition
 
-    holdout, fewest = usable_features(evidence, "holdout"), int(values["fewest"])
+    given, fewest = usable_features(evidence, "holdout"), int(values["fewest"])
+    holdout = given[~_rows_in(given, training)]
+    shared = len(given) - len(holdout)
+    if not len(holdout):
+        return None
     cells = max(1, min(int(values["cells"]), min(len(samples), len(training), len(holdout)) // (2 * fewest)))
     centres = partition(training, cells, evidence.rng("cells"))
     found = copying_test(training, holdout, samples, centres, fewest, on_progress=evidence.progress)
@@ -98,6 +102,7 @@ def _copying(
         "Far below 0: samples lie nearer to training than fresh images do. "
         f"{found.samples} samples and {found.controls} holdout images in {found.cells} cells "
         f"({found.left_out} with too few left out); the lowest cell has {found.lowest:.1f}. "
+        f"{f'{shared} holdout images have the features of a training image and were left out. ' if shared else ''}"
         "It is silent at few copies, and a model that shows too little variety alarms it without copying."
     )
     return _measurement(
@@ -112,6 +117,17 @@ def _copying(
         fewest=values["fewest"],
         holdout_digest=evidence.images("holdout").digest,
     )
+
+
+def _rows_in(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """``(N,)``: which rows are, to the last bit, among the others: real images that the model saw are not fresh."""
+    import numpy as np
+
+    def whole(values: NDArray[np.float32]) -> NDArray[np.void]:
+        block = np.ascontiguousarray(values)
+        return block.view(np.dtype((np.void, block.dtype.itemsize * block.shape[1])))[:, 0]
+
+    return np.isin(whole(rows), whole(others))
 
 
 def _authenticity(evidence: Evidence, samples: NDArray[np.float32], training: NDArray[np.float32]) -> Measurement:

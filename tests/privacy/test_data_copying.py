@@ -35,6 +35,17 @@ def test_c_t_sees_many_copies_and_no_fresh_images():
     assert alarms <= binom.ppf(0.999, seeds, 0.025)
 
 
+def test_holdout_images_that_are_training_images_are_not_fresh_ones():
+    rng = np.random.default_rng(0)
+    rows = {role: rng.normal(size=(200, 8)).astype(np.float32) for role in ("samples", "training", "holdout")}
+    clean = named(run(PhantomEvidence(CHECK, 0, features=rows)))["c_t"]
+    shared = rows | {"holdout": np.concatenate([rows["training"][:100], rows["holdout"]])}
+    found = named(run(PhantomEvidence(CHECK, 0, features=shared)))["c_t"]
+    assert found.value == clean.value
+    assert "100 holdout images have the features of a training image" in found.note
+    assert "c_t" not in named(run(PhantomEvidence(CHECK, 0, features=rows | {"holdout": rows["training"]})))
+
+
 def test_known_failure_c_t_is_silent_at_one_copy_in_a_hundred():
     seeds = 20
     alarms = sum(named(run(feature_copier(seed, copy_rate=0.01)))["c_t"].interval.high < 0 for seed in range(seeds))
