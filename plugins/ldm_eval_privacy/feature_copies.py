@@ -124,6 +124,7 @@ class FeatureCopies:
             other = None if flips is None else space.rows(flips["holdout"])
             found = _control(evidence, values, fresh, other, index)
             if isinstance(found, str):
+                evidence.withhold_samples((judged.similarity >= values["identical"]).nonzero()[0].tolist())
                 return Invalid(f"{found} {_identical_samples(judged, values)}")
             control = found
         report = _Report(evidence, values, index, judged, control, flips is not None)

@@ -93,6 +93,7 @@ class NearCopies:
         index = PixelIndex(arrays[1], values["grey_levels"], int(values["neighbours"]))
         rules = Rules(values["alpha"], values["threshold"], values["grey_levels"])
         judged = rules.judge(index.match(arrays[0], evidence.progress))
+        evidence.withhold_samples((judged.exact if judged.near is None else judged.near).nonzero()[0].tolist())
         control = None
         if holdout is not None:
             different = find_duplicates(arrays[2], near=values["grey_levels"]).representatives
@@ -112,7 +113,6 @@ def _what_was_seen(judged: Judged) -> str:
 def _write(evidence: Evidence, judged: Judged, samples: ImageSet, training: ImageSet) -> str:
     flagged = judged.exact if judged.near is None else judged.near
     matches = judged.matches
-    evidence.withhold_samples(flagged.nonzero()[0].tolist())
     pairs = [
         CopyPair(
             image=int(row),

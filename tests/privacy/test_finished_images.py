@@ -1,12 +1,16 @@
 """Checks that call no model, on finished images and through the whole run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 from ldm_eval_privacy.phantoms import smooth_images
 
 from ldm_eval.api import Measured, NotApplicable
 from ldm_eval.evaluate import evaluate
+from ldm_eval.report import sample_grid
+from ldm_eval.store.withheld import withheld_samples
 
 
 def saved(path, pixels, table=""):
@@ -56,3 +60,25 @@ def test_nothing_of_a_training_image_is_in_what_leaves_the_run(tmp_path):
     shares = {one["name"]: one["value"] for one in results["measurements"] if one.get("group") is None}
     assert shares["extracted_share"] == 20 / 80
     assert abs(shares["reproduction_gap"]) < 1e-12
+
+
+@pytest.mark.parametrize("holdout", ["fresh", "training"])
+def test_no_copy_of_a_training_image_stands_on_the_card(tmp_path: Path, holdout: str) -> None:
+    training, fresh, other = (smooth_images(np.random.default_rng(seed), 60) for seed in range(3))
+    made = np.concatenate([training[:10], fresh[:50]])
+    folder = tmp_path / "run"
+    checks = ["privacy/near_copies", "privacy/feature_copies", "privacy/extraction"]
+    evaluate(
+        saved(tmp_path / "made.npz", made),
+        checks,
+        data=saved(tmp_path / "training.npz", training),
+        holdout=saved(tmp_path / "holdout.npz", {"fresh": other, "training": training}[holdout]),
+        threads=1,
+        output=str(folder),
+    )
+    for check in checks:  # each says so, also one that is invalid without a control
+        listed = json.loads((folder / "private" / check.replace("/", "-") / "withheld_samples.json").read_text())
+        assert set(range(10)) <= {*listed["samples"]}
+    shown = np.array(np.broadcast_to(made, (60, 3, *made.shape[2:])))
+    shown[list(withheld_samples(folder / "private") or ())] = 160
+    assert (folder / "figures" / "samples.png").read_bytes() == sample_grid(shown)
