@@ -224,7 +224,8 @@ _GROUPS = _Question(
             0.0,
             "The share of training pictures that come out is larger for one group than for the others, by {value} of "
             "its pictures ({span}). Which group it is stands among the measurements above.",
-            "No group's training pictures come out more often than the others' (largest difference {value}, {span}).",
+            "No group was seen whose training pictures come out more often than the others' (largest difference "
+            "{value}, {span}).",
         ),
         _Source(
             "privacy/group_exposure",
@@ -233,8 +234,8 @@ _GROUPS = _Question(
             0.0,
             "Training pictures of one group are easier to tell from pictures that were not used: right in {value} "
             "({span}) more of cases than for the others.",
-            "No group's training pictures are easier to tell from pictures that were not used than the others' "
-            "(largest difference {value} of cases, {span}).",
+            "No group was seen whose training pictures are easier to tell from pictures that were not used than "
+            "the others' (largest difference {value} of cases, {span}).",
         ),
     ),
 )
