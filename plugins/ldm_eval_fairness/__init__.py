@@ -11,15 +11,22 @@ __all__ = ["ldm_eval_attribute_classifiers", "ldm_eval_checks", "ldm_eval_suites
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """Questions about the groups that generated images show."""
+    from ldm_eval_fairness.group_quality import GroupQuality
     from ldm_eval_fairness.representation import Representation
 
-    return [CheckSpec.of(Representation)]
+    return [CheckSpec.of(Representation), CheckSpec.of(GroupQuality)]
 
 
 @hookimpl
 def ldm_eval_suites() -> list[SuiteSpec]:
     """The suite ``fairness``."""
-    return [SuiteSpec("fairness", "Representation of groups against a declared target", ("fairness/*",))]
+    return [
+        SuiteSpec(
+            "fairness",
+            "Representation of groups against a declared target, and how well each is drawn",
+            ("fairness/*",),
+        )
+    ]
 
 
 @hookimpl
