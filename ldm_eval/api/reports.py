@@ -20,11 +20,13 @@ class CardSectionSpec:
         title: Heading of the section.
         render: results -> Markdown body, or an empty string to leave the section out. Escape what you did not write
             with ``ldm_eval.report.markdown.escape``.
+        early: True for a summary that readers should meet before the tables; otherwise it stands at the end.
     """
 
     name: str
     title: str
     render: Callable[[JsonObject], str]
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

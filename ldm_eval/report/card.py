@@ -52,7 +52,7 @@ def build_card(
         results: What was measured; every number of the card is one of its numbers, rounded.
         verdict: What a policy decided, or None.
         declared: What the author declares (``card.toml``), or None.
-        sections: Sections of plugins; they come last, so that a broken one cannot hide ours.
+        sections: Sections of plugins: summaries after ours, all others last, so that a broken one cannot hide ours.
         grid: Path of the sample grid relative to the card, or None.
         undrawn: Figure path -> why it could not be drawn.
         certificate: What a calibration of the instruments found, or None.
@@ -60,6 +60,7 @@ def build_card(
     body = [
         Section("Verdict", _verdict(results, verdict, certificate)),
         summary_section(results),
+        *(_plugin_section(spec, results) for spec in sections if spec.early),
         _samples_section(results, grid),
         *family_sections(results, undrawn or {}),
         waivers_section(verdict),
@@ -70,7 +71,7 @@ def build_card(
         digests_section(results, verdict, certificate),
         declared_section(declared),
         limits_section(results),
-        *(_plugin_section(spec, results) for spec in sections),
+        *(_plugin_section(spec, results) for spec in sections if not spec.early),
     ]
     title = f"# {escape(results.model.get('name')) or 'Unnamed model'}\n\n{_opening(results)}\n"
     return "\n".join([front_matter(results, declared), title, *(str(section) for section in body if section)])

@@ -53,4 +53,4 @@ def ldm_eval_card_sections() -> list[CardSectionSpec]:
     """Plain answers for those who answer for data protection."""
     from ldm_eval_privacy.card_section import TITLE, render
 
-    return [CardSectionSpec("data-protection", TITLE, render)]
+    return [CardSectionSpec("data-protection", TITLE, render, early=True)]

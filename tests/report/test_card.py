@@ -272,6 +272,13 @@ def test_a_plugin_section_is_shown_last(results: Results) -> None:
     assert f"n = {len(results.measurements)}" in body
 
 
+def test_a_summary_of_a_plugin_stands_before_the_tables(results: Results) -> None:
+    spec = CardSectionSpec("extra", "In other words", lambda document: "Short.", early=True)
+    _, body = split(build_card(results, None, None, [spec]))
+    found = headings(body)
+    assert found[found.index("In short") + 1] == "In other words"
+
+
 def fails(error: BaseException) -> Callable[[Any], str]:
     def render(document: Any) -> str:
         raise error
