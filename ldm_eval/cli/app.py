@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from ldm_eval.cli import (
+    audit,
     calibrate,
     card,
     compare,
@@ -88,6 +89,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, function in _COMMANDS.items():
     app.command(name, epilog=run.EPILOG if name == "run" else None)(function)
+app.add_typer(audit.group, name="audit")
 app.add_typer(plugins.group, name="plugins")
 
 

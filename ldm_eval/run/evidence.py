@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ldm_eval.api import (
     AttributeLabels,
-    ConfusionCounts,
     Evidence,
     ExtractorInfo,
     FeatureStatistics,
@@ -25,6 +24,7 @@ from ldm_eval.api import (
 )
 from ldm_eval.errors import EvidenceError
 from ldm_eval.store.atomic import write_array, write_with
+from ldm_eval.store.attributes import load_labels, save_labels
 from ldm_eval.store.contributions import Contribution
 from ldm_eval.store.scores import load_scores
 from ldm_eval.store.statistics import read_statistics
@@ -122,26 +122,11 @@ class EvidenceFolder:
 
     def save_attributes(self, role: Role, labels: AttributeLabels) -> None:
         """Lay out the attribute labels of ``role``."""
-        confusion = labels.confusion
-        arrays: dict[str, Any] = {
-            "labels": np.asarray(labels.labels, dtype=str),
-            "text": np.array([labels.attribute, labels.classifier, labels.limits, confusion.source]),
-            "classes": np.array(confusion.classes),
-            "counts": np.array(confusion.counts, dtype=np.int64),
-            "declared_names": np.array(list(labels.declared), dtype=str),
-            "declared_shares": np.array(list(labels.declared.values()), dtype=np.float64),
-        }
-        write_with(self.attribute_path(role), lambda stream: np.savez(stream, **arrays))
+        save_labels(self.attribute_path(role), labels)
 
     def attributes(self, role: Role) -> AttributeLabels:
         """Read the attribute labels of ``role`` back."""
-        with np.load(self.attribute_path(role), allow_pickle=False) as stored:
-            attribute, classifier, limits, source = (str(item) for item in stored["text"])
-            counts = tuple(tuple(int(count) for count in row) for row in stored["counts"])
-            confusion = ConfusionCounts(tuple(str(name) for name in stored["classes"]), counts, source)
-            names = [str(name) for name in stored["declared_names"]]
-            declared = dict(zip(names, (float(share) for share in stored["declared_shares"]), strict=True))
-            return AttributeLabels(attribute, classifier, limits, stored["labels"], confusion, declared)
+        return load_labels(self.attribute_path(role))
 
     def path(self, name: str) -> Path:
         """A file or folder below the evidence folder."""

@@ -34,6 +34,7 @@ from ldm_eval.run.supervisor import Supervisor
 from ldm_eval.run.threads import torch_threads
 from ldm_eval.run.worker import describe_error
 from ldm_eval.store.atomic import canonical_json, read_json, write_json
+from ldm_eval.store.attributes import kept_labels, save_labels
 from ldm_eval.store.contributions import contribution_digests
 from ldm_eval.store.features import FeatureStore
 from ldm_eval.store.results import Results, load_results, save_results
@@ -195,6 +196,8 @@ def _label(prepared: Prepared, sets: Mapping[Role, ImageSet], evidence: Evidence
         labels = label_sets(prepared.attributes, roles, sets, features, prepared.config.seed)
         for role, found in labels.items():
             evidence.save_attributes(role, found)
+        if "samples" in labels:  # for `ldm-eval audit`, once the evidence is gone
+            save_labels(kept_labels(Path(evidence.private), sets["samples"].digest), labels["samples"])
     except StoreError:
         raise
     except LdmEvalError as error:

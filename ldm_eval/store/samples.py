@@ -21,7 +21,7 @@ from ldm_eval.errors import StoreError
 from ldm_eval.stats.digests import image_digest
 from ldm_eval.store.atomic import canonical_json, read_json, write_json, write_with
 
-__all__ = ["BLOCK_SIZE", "SampleRow", "SampleStore", "blocks_of", "first_images"]
+__all__ = ["BLOCK_SIZE", "SampleRow", "SampleStore", "blocks_of", "chosen_images", "first_images", "kept_samples"]
 
 BLOCK_SIZE = 64
 """The unit of work: sample ids 0..63, 64..127, ...; never depends on the machine."""
@@ -169,12 +169,41 @@ def first_images(folder: Path, count: int) -> NDArray[np.uint8] | None:
         path = folder / Path(name).name
         if not path.is_file():
             return None
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
-                parts.append(shard["arr_0"].transpose(0, 3, 1, 2))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise StoreError(f"{path} is damaged ({error}); run again with --no-resume.") from error
+        parts.append(_shard(path))
     return np.concatenate(parts)[:count] if parts else None
+
+
+def kept_samples(folder: Path) -> int:
+    """How many samples a sealed store holds by its manifest; 0 when there is none.
+
+    Raises:
+        StoreError: when the manifest is damaged.
+    """
+    manifest = folder / MANIFEST
+    return len(read_json(manifest)["samples"]) if manifest.is_file() else 0
+
+
+def chosen_images(folder: Path, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """The samples in ``rows`` of a sealed store, each ``(3, H, W) uint8``; only the shards they lie in are read.
+
+    Raises:
+        StoreError: when a shard is missing or damaged.
+    """
+    shards = read_json(folder / MANIFEST)["shards"]
+    found: dict[int, NDArray[np.uint8]] = {}
+    for number in sorted({row // BLOCK_SIZE for row in rows}):
+        block = _shard(folder / Path(shards[number]).name)
+        found |= {row: block[row % BLOCK_SIZE].copy() for row in rows if row // BLOCK_SIZE == number}
+    return [found[row] for row in rows]
+
+
+def _shard(path: Path) -> NDArray[np.uint8]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
+            pixels: NDArray[np.uint8] = shard["arr_0"].transpose(0, 3, 1, 2)
+            return pixels
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path} is damaged ({error}); run again with --no-resume.") from error
 
 
 def _pixel_digest(image: NDArray[np.uint8]) -> str:
