@@ -13,10 +13,11 @@ __all__ = ["ldm_eval_attribute_classifiers", "ldm_eval_checks", "ldm_eval_suites
 @hookimpl
 def ldm_eval_checks() -> list[CheckSpec]:
     """Questions about the groups that generated images show."""
+    from ldm_eval_fairness.amplification import Amplification
     from ldm_eval_fairness.group_quality import GroupQuality
     from ldm_eval_fairness.representation import Representation
 
-    return [CheckSpec.of(Representation), CheckSpec.of(GroupQuality)]
+    return [CheckSpec.of(Representation), CheckSpec.of(Amplification), CheckSpec.of(GroupQuality)]
 
 
 @hookimpl
@@ -25,7 +26,7 @@ def ldm_eval_suites() -> list[SuiteSpec]:
     return [
         SuiteSpec(
             "fairness",
-            "Representation of groups against a declared target, and how well each is drawn",
+            "Shares of groups against targets and training data, and how well each group is drawn",
             ("fairness/*",),
         )
     ]

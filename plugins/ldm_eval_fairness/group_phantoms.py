@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ldm_eval.testing.evidence import PhantomEvidence
 
-__all__ = ["drawn_groups"]
+__all__ = ["amplified_share", "drawn_groups"]
 
 _CLASSES = ("a", "b")
 
@@ -86,3 +86,55 @@ def _labels(
         confusion=ConfusionCounts(_CLASSES, confusion, "phantom"),
         declared={},
     )
+
+
+def amplified_share(
+    seed: int,
+    *,
+    share: float = 0.6,
+    training: float = 0.6,
+    sensitivity: float = 0.945,
+    specificity: float = 0.98,
+    n: int = 1000,
+    m: int = 1600,
+    labelled: int = 400,
+) -> PhantomEvidence:
+    """Two groups, "a" with a share of exactly ``training`` of m training images and with chance ``share`` when drawn.
+
+    ``amplification`` is ``share - training`` when "a" is the larger group of the training data.
+
+    Args:
+        seed: Seed of the phantom.
+        share: Chance of "a" in a generated image.
+        training: Share of "a" among the training images, up to rounding to whole images.
+        sensitivity: P(called "a" | is "a"), in both sets and among labelled images.
+        specificity: P(called "b" | is "b").
+        n: Generated images.
+        m: Training images.
+        labelled: Labelled real images of each group, in neither set.
+    """
+    import numpy as np
+
+    from ldm_eval.testing.evidence import PhantomEvidence, set_of_features
+
+    rng = np.random.default_rng((seed, 71))
+    called_a = np.array([sensitivity, 1 - specificity])
+    truth = {
+        "samples": (rng.random(n) >= share).astype(np.int64),
+        "training": (np.arange(m) >= round(training * m)).astype(np.int64),
+    }
+    hits = rng.binomial(labelled, called_a)
+    rows = tuple((int(k), labelled - int(k), 0) for k in hits)
+    attributes = {
+        role: AttributeLabels(
+            attribute="group",
+            classifier="phantom",
+            limits="A phantom: its errors are chosen.",
+            labels=np.where(rng.random(len(of)) < called_a[of], *_CLASSES).astype("<U7"),
+            confusion=ConfusionCounts(_CLASSES, rows, "phantom"),
+            declared={},
+        )
+        for role, of in truth.items()
+    }
+    images = {role: set_of_features(rng.random((len(of), 1), dtype=np.float32), role) for role, of in truth.items()}
+    return PhantomEvidence("fairness/amplification", seed, images=images, attributes=attributes)  # type: ignore[arg-type]
