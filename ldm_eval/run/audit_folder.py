@@ -213,10 +213,10 @@ def _refuse_edited_images(folder: Path, listed: Sequence[Mapping[str, Any]]) -> 
 
 def _answers(path: Path, ids: Sequence[str], allowed: Sequence[str]) -> dict[str, str]:
     """Id -> answer, complete and without others."""
-    given = _rows(path)
+    known = frozenset(ids)
     answers: dict[str, str] = {}
-    for line, (name, label) in enumerate(given, start=2):
-        if name not in ids:
+    for line, (name, label) in enumerate(_rows(path), start=2):
+        if name not in known:
             raise DataError(f"{path}, line {line}: there is no image '{name}' in this audit.{did_you_mean(name, ids)}")
         if name in answers:
             raise DataError(f"{path}, line {line}: '{name}' stands there twice; keep one row of each image.")
