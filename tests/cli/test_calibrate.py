@@ -79,7 +79,7 @@ def test_the_full_calibration_says_its_time_beforehand(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         app,
         [
-            *("calibrate", "--full", "--seeds", "30", "--checks", "fairness/*", "--jobs", "1"),
+            *("calibrate", "--full", "--seeds", "30", "--checks", "fairness/representation", "--jobs", "1"),
             *("--output", str(tmp_path / "c.json"), "--json"),
         ],
     )
