@@ -173,7 +173,7 @@ def _counted(labels: AttributeLabels, role: Role) -> NDArray[np.int64] | Invalid
     for name, share in zip(labels.confusion.classes, corrected_shares(counts, labels.confusion), strict=True):
         if share.outside:
             return Invalid(
-                f"{share.raw:.1%} of the {role} images were called '{name}', which no true share explains: "
+                f"{share.raw:.1%} of the {'generated' if role == 'samples' else role} images were called '{name}', which no true share explains: "
                 f"'{labels.classifier}' errs otherwise on these images than on the labelled ones. Count its errors on "
                 "labelled images of this kind, or use another classifier."
             )

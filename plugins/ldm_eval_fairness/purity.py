@@ -63,9 +63,9 @@ def purities(counts: NDArray[np.int64], confusion: ConfusionCounts) -> NDArray[n
 def too_poor(labels: AttributeLabels, counts: NDArray[np.int64], role: Role) -> Invalid | None:
     """Why the labels of a set cannot be used at all, or None when they can."""
     if counts[-1] > MAX_UNKNOWN * counts.sum():
-        missing = counts[-1] / counts.sum()
+        missing, shown = counts[-1] / counts.sum(), "generated" if role == "samples" else role
         return Invalid(
-            f"Inconclusive: '{labels.classifier}' put no label on {missing:.0%} of the {role} images, more than "
+            f"Inconclusive: '{labels.classifier}' put no label on {missing:.0%} of the {shown} images, more than "
             f"{MAX_UNKNOWN:.0%}, and those may be other than the rest. Use a classifier that knows them."
         )
     try:
