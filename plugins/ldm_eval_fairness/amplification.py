@@ -172,8 +172,9 @@ def _counted(labels: AttributeLabels, role: Role) -> NDArray[np.int64] | Invalid
         return refused
     for name, share in zip(labels.confusion.classes, corrected_shares(counts, labels.confusion), strict=True):
         if share.outside:
+            shown = "generated" if role == "samples" else role
             return Invalid(
-                f"{share.raw:.1%} of the {'generated' if role == 'samples' else role} images were called '{name}', which no true share explains: "
+                f"{share.raw:.1%} of the {shown} images were called '{name}', which no true share explains: "
                 f"'{labels.classifier}' errs otherwise on these images than on the labelled ones. Count its errors on "
                 "labelled images of this kind, or use another classifier."
             )
