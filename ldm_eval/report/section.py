@@ -68,7 +68,9 @@ def family_title(family: str) -> str:
 
 _SPELLED = {word: word.upper() for word in ("auc", "cmmd", "fd", "fid", "fpr", "is", "kid", "mind", "mmd", "tpr")} | {
     "frechet": "Fréchet",
+    "mifid": "MiFID",
     "sfid": "sFID",
+    "c t": "C_T",
     "rfd": "rFD",
     "rfid": "rFID",
 }
@@ -77,7 +79,8 @@ _SPELLED = {word: word.upper() for word in ("auc", "cmmd", "fd", "fid", "fpr", "
 def humanise(name: str) -> str:
     """``near_copy_rate`` -> ``Near copy rate``; known abbreviations as they are written, ``@space`` in brackets."""
     called, at, space = plain(name).partition("@")
-    words = called.replace("_", " ").split()
+    whole = called.replace("_", " ")
+    words = [whole] if whole in _SPELLED else whole.split()
     text = " ".join(_SPELLED.get(word, word) for word in words) + (f" ({space})" if at else "")
     return text if words and words[0] in _SPELLED else text[:1].upper() + text[1:]
 

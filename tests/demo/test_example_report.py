@@ -27,8 +27,21 @@ def test_its_findings_agree_with_what_was_planted():
     assert [truth.planted for truth in compared if not truth.agrees] == []
 
 
-def test_every_installed_check_measured(results):
-    assert {outcome["status"] for outcome in results["outcomes"]} == {"measured"}
+NEEDS_MORE = {
+    "privacy/caption_likelihood",
+    "privacy/prompt_screen",
+    "privacy/empirical_epsilon",
+    "privacy/group_leakage",
+    "quality/clip_score",
+    "quality/frechet_to_statistics",
+    "quality/per_class",
+}
+"""What cannot be asked of an unconditional model without text, classes, canaries, statistics or exact copies."""
+
+
+def test_every_installed_check_measured_or_says_what_it_lacks(results):
+    others = {item["check"]: item["status"] for item in results["outcomes"] if item["status"] != "measured"}
+    assert others == dict.fromkeys(NEEDS_MORE, "not_applicable")
     families = {outcome["check"].partition("/")[0] for outcome in results["outcomes"]}
     assert families == {"quality", "privacy", "fairness", "misuse"}
 

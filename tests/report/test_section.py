@@ -13,6 +13,8 @@ from ldm_eval.report.section import humanise
         ("frechet_distance_excess", "Fréchet distance excess"),
         ("sfid@inception-2015-spatial", "sFID (inception-2015-spatial)"),
         ("frechet_distance@x_y", "Fréchet distance (x_y)"),
+        ("c_t", "C_T"),
+        ("mifid@inception-2015", "MiFID (inception-2015)"),
         ("", ""),
     ],
 )
