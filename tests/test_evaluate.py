@@ -74,6 +74,7 @@ def test_every_check_of_every_suite_measures_the_demo_or_says_what_it_lacks(demo
     outcomes = {record.check: record.outcome for record in demo.results.checks}
     assert {check.partition("/")[0] for check in outcomes} == {"quality", "privacy", "fairness", "misuse"}
     others = {check: outcome for check, outcome in outcomes.items() if not isinstance(outcome, Measured)}
+    others.pop("fairness/amplification")  # these groups are even, so there is no skew to exaggerate
     for check in ("privacy/group_leakage", "fairness/group_quality"):  # with few samples there are too few of a group
         others.pop(check, None)
     assert set(others) == set(NOT_OF_THE_DEMO)

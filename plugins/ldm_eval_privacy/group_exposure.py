@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +20,7 @@ from ldm_eval.api import (
     NotApplicable,
     PhantomCase,
     Phantoms,
+    Planning,
     SignatureValue,
     Table,
 )
@@ -73,6 +74,9 @@ class GroupExposure:
     title: ClassVar[str] = "Exposure to membership inference by group"
     question: ClassVar[str] = "Does it show more clearly for some groups of people that they were in the training set?"
     settings: ClassVar[tuple[str, ...]] = tuple(PREMISE_SETTINGS)
+    planning: ClassVar[Mapping[str, Planning]] = {
+        "*": Planning("mean", "scored images of each set, in the groups' shares", most=DENOISING_LOSS.max_images)
+    }
     needs: ClassVar[Needs] = Needs(
         roles=("training", "holdout"), features=("training", "holdout"), scores=(DENOISING_LOSS,)
     )
